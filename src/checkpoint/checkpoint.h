@@ -1,0 +1,72 @@
+// A checkpoint: names, dtypes, shapes and byte ranges of tensors, and their bytes when asked.
+// Nothing outside this folder knows a file format.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/file.h"
+#include "checkpoint/tensor_info.h"
+
+namespace shoehorn {
+
+/// Immutable once opened, and thread-safe.
+class Checkpoint {
+ public:
+  /// What a format's reader hands over. Names are unique, ranges lie inside their files and do not
+  /// overlap: the readers check that.
+  struct Parts {
+    std::filesystem::path path;  // what the user named
+    std::string format;          // "safetensors", "gguf"
+    std::vector<File> files;
+    std::vector<TensorInfo> tensors;     // in file order, then by offset
+    std::string config_json;             // Hugging Face's config.json; GGUF: made of its metadata
+    std::string generation_config_json;  // empty where there is none
+    std::string tokenizer_json;          // likewise
+    std::string tokenizer_config_json;   // likewise
+    std::vector<std::string> notes;      // what a user should be told, e.g. which file was chosen
+  };
+
+  explicit Checkpoint(Parts parts);
+
+  const std::filesystem::path& path() const { return parts_.path; }
+  const std::string& format() const { return parts_.format; }
+  const std::vector<TensorInfo>& tensors() const { return parts_.tensors; }
+  const std::vector<File>& files() const { return parts_.files; }
+  const std::string& config_json() const { return parts_.config_json; }
+  const std::string& generation_config_json() const { return parts_.generation_config_json; }
+  const std::string& tokenizer_json() const { return parts_.tokenizer_json; }
+  const std::string& tokenizer_config_json() const { return parts_.tokenizer_config_json; }
+  const std::vector<std::string>& notes() const { return parts_.notes; }
+
+  /// The tensor of that name, or nullptr.
+  const TensorInfo* find(std::string_view name) const;
+  /// Throws FormatError naming the tensor where it is missing.
+  const TensorInfo& at(std::string_view name) const;
+
+  /// Fills `out` (exactly info.bytes) with the bytes as stored. Throws FileError.
+  void read(const TensorInfo& info, std::span<std::byte> out) const;
+
+ private:
+  Parts parts_;
+  std::unordered_map<std::string_view, std::size_t> index_;  // views into parts_.tensors
+};
+
+struct OpenOptions {
+  /// Another config.json than the checkpoint's own; empty: its own.
+  std::filesystem::path config;
+};
+
+/// Opens a folder (config.json beside model.safetensors or *.index.json with its shards), a single
+/// .safetensors file or a .gguf file (the first of several parts finds the others). Reads headers
+/// only. Throws FileError, FormatError or UnsupportedError with the file and the tensor.
+Checkpoint open_checkpoint(const std::filesystem::path& path, const OpenOptions& options = {});
+
+}  // namespace shoehorn
