@@ -34,12 +34,16 @@ if(SHOEHORN_FUZZ)
 endif()
 
 # shoehorn_folder(NAME SOURCES a.cc ... [LINKS lower folders and libraries])
-#   One static library a folder of src/, target shoehorn_NAME.
+#   One static library a folder of src/, target shoehorn_NAME. All of them together are what gets
+#   installed (ShoehornInstall.cmake), so their names and the libraries they need are collected here.
 function(shoehorn_folder name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
   add_library(shoehorn_${name} STATIC ${ARG_SOURCES})
   set_target_properties(shoehorn_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
   target_link_libraries(shoehorn_${name} PUBLIC shoehorn_options ${ARG_LINKS})
+  set_property(GLOBAL APPEND PROPERTY SHOEHORN_FOLDERS shoehorn_${name})
+  list(FILTER ARG_LINKS EXCLUDE REGEX "^(shoehorn_.*|PUBLIC|PRIVATE|INTERFACE)$")
+  set_property(GLOBAL APPEND PROPERTY SHOEHORN_THIRD_PARTY ${ARG_LINKS})
 endfunction()
 
 # shoehorn_tests(NAME SOURCES a_test.cc ... [LINKS ...])
@@ -54,6 +58,10 @@ function(shoehorn_tests name)
   target_compile_definitions(${name}_tests PRIVATE
     SHOEHORN_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
   add_test(NAME ${name}_tests COMMAND ${name}_tests)
+  if(name IN_LIST SHOEHORN_PARSER_FOLDERS)
+    add_dependencies(parsers ${name}_tests)
+    set_property(TEST ${name}_tests PROPERTY LABELS parsers)
+  endif()
 endfunction()
 
 # shoehorn_fuzz(NAME SOURCE LINKS ...): the libFuzzer program fuzz_NAME, corpus in fuzz/corpus/NAME/.
@@ -65,6 +73,7 @@ function(shoehorn_fuzz name source)
   add_executable(fuzz_${name} ${source})
   target_link_libraries(fuzz_${name} PRIVATE ${ARG_LINKS} shoehorn_options)
   target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+  add_dependencies(parsers fuzz_${name})
 endfunction()
 
 # shoehorn_isa(SOURCE FLAGS...): compiles one kernel file for one instruction set, x86-64 only.
