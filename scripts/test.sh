@@ -1,0 +1,169 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every check and test there is. The last line of output is
+# `N passed, N failed`; the exit status is 1 if anything failed.
+#
+# It counts each unit test, each whole-program test, each example, each fuzz target and each check of
+# the source as one; a build that fails counts as one failure. FUZZ_SECONDS (20) is how long each fuzz
+# target runs. Build folders: build/dev (everything), build/asan (parsers, with sanitizers, by clang)
+# and build/examples (against the package that build/dev installed).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fuzz_seconds=${FUZZ_SECONDS:-20}
+jobs=$(nproc)
+results=build/results
+passed=0
+failed=0
+skipped=0
+failures=()
+
+say() { printf '== [%4ds] %s\n' "$SECONDS" "$*"; }
+pass() { passed=$((passed + ${1:-1})); }
+fail() {
+  failed=$((failed + ${2:-1}))
+  failures+=("$1")
+}
+
+# check NAME COMMAND...: one check of the source; exit status 77 means that it could not run here.
+check() {
+  local name=$1 status=0
+  shift
+  say "$name"
+  "$@" || status=$?
+  case $status in
+    0) pass ;;
+    77) skipped=$((skipped + 1)) ;;
+    *) fail "$name" ;;
+  esac
+}
+
+# build NAME COMMAND...: like check, but quiet when it works and worth nothing when it does.
+build() {
+  local name=$1 log=$results/$1.log
+  shift
+  say "build $name"
+  if ! "$@" >"$log" 2>&1; then
+    grep -vE '^(\[[0-9]+/[0-9]+\] (Building|Linking|Creating)|-- )' "$log" || true
+    fail "build $name"
+    return 1
+  fi
+  grep -A5 'warning:' "$log" || true
+}
+
+configure_and_build() {
+  cmake --preset "$1" && cmake --build --preset "$1" -j "$jobs" --target "$2"
+}
+
+# run_tests NAME BUILD_FOLDER CTEST_ARGS...: runs what ctest knows there. Programs of GoogleTest leave
+# an XML file that counts their cases; anything else counts as one.
+run_tests() {
+  local name=$1 folder=$2 out=$PWD/$results/$1 log=$results/$1.log
+  shift 2
+  say "test $name"
+  mkdir -p "$out"
+  GTEST_OUTPUT="xml:$out/" ctest --test-dir "$folder" --no-tests=error --output-on-failure \
+    --output-junit "$out.junit" -j "$jobs" "$@" >"$log" 2>&1 || grep -vE '^ *(Start|[0-9]+/)' "$log" || true
+  if [[ ! -s $out.junit ]]; then
+    fail "$name: no test ran"
+    return
+  fi
+
+  local test status counts
+  while read -r test status; do
+    if compgen -G "$out/$test*.xml" >/dev/null; then
+      counts=$(gtest_counts "$out/$test"*.xml)
+      read -r good bad left_out <<<"$counts"
+      pass "$good"
+      skipped=$((skipped + left_out))
+      if ((bad)); then
+        fail "$name: $test" "$bad"
+      elif [[ $status != run ]]; then
+        fail "$name: $test ended early"
+      fi
+    else
+      case $status in
+        run) pass ;;
+        disabled) skipped=$((skipped + 1)) ;;
+        *) fail "$name: $test" ;;
+      esac
+    fi
+  done < <(sed -nE 's/.*<testcase name="([^"]+)".* status="([a-z]+)".*/\1 \2/p' "$out.junit")
+}
+
+# gtest_counts XML...: how many cases passed, failed, and were skipped or disabled.
+gtest_counts() {
+  awk '
+    function attribute(name) {
+      return match($0, " " name "=\"[0-9]+\"") ? substr($0, RSTART + length(name) + 3) + 0 : 0
+    }
+    /<testsuites / {
+      total += attribute("tests"); bad += attribute("failures") + attribute("errors")
+      off += attribute("disabled")
+    }
+    /result="skipped"/ { ++off }
+    END { print total - bad - off, bad + 0, off + 0 }' "$@"
+}
+
+# fuzz_one PROGRAM: runs one libFuzzer target over its checked-in corpus and on from there; new finds
+# stay in the build folder.
+fuzz_one() {
+  local program=$1 name
+  name=$(basename "$program")
+  name=${name#fuzz_}
+  local corpus=fuzz/corpus/$name out=$results/fuzz/$name
+  mkdir -p "$out/found"
+  [[ -d $corpus ]] || { echo "no corpus in $corpus" >"$out/log"; return 1; }
+  "$program" -max_total_time="$fuzz_seconds" -max_len=65536 -rss_limit_mb=2048 -timeout=10 \
+    -artifact_prefix="$out/" "$out/found" "$corpus" >"$out/log" 2>&1 && touch "$out/passed"
+}
+
+run_fuzz_targets() {
+  local program name
+  local programs=()
+  mapfile -t programs < <(find build/asan -type f -name 'fuzz_*' -executable | LC_ALL=C sort)
+  if ((${#programs[@]} == 0)); then return; fi
+  say "fuzz ${#programs[@]} targets, $fuzz_seconds s each"
+  printf '%s\0' "${programs[@]}" | xargs -0 -n 1 -P "$jobs" bash -c 'fuzz_one "$0"' || true
+  for program in "${programs[@]}"; do
+    name=$(basename "$program")
+    name=${name#fuzz_}
+    if [[ -e $results/fuzz/$name/passed ]]; then
+      pass
+    else
+      tail -n 60 "$results/fuzz/$name/log"
+      fail "fuzz $name"
+    fi
+  done
+}
+export -f fuzz_one
+export fuzz_seconds results
+
+build_examples() {
+  local prefix=$PWD/build/examples/prefix
+  cmake --install build/dev --prefix "$prefix" &&
+    cmake -S examples -B build/examples -G Ninja -D CMAKE_BUILD_TYPE=Release \
+      -D CMAKE_PREFIX_PATH="$prefix" -D EXAMPLE_DATA="$PWD/tests/data" &&
+    cmake --build build/examples -j "$jobs"
+}
+
+scripts/install-deps.sh build test
+rm -rf "$results"
+mkdir -p "$results"
+
+check "format" scripts/check-format.sh
+check "include order" scripts/check-includes.sh
+if build dev configure_and_build dev all; then
+  check "instruction sets" scripts/check-isa.sh build/dev
+  run_tests dev build/dev
+  if build examples build_examples; then run_tests examples build/examples; fi
+fi
+if build asan configure_and_build asan parsers; then
+  run_tests asan build/asan -L parsers
+  run_fuzz_targets
+fi
+
+for failure in "${failures[@]}"; do say "FAILED $failure"; done
+if ((skipped)); then say "$skipped skipped"; fi
+say "done"
+printf '%d passed, %d failed\n' "$passed" "$failed"
+exit $((failed > 0))
