@@ -51,7 +51,7 @@ build() {
 }
 
 configure_and_build() {
-  cmake --preset "$1" && cmake --build --preset "$1" -j "$jobs" --target "$2"
+  cmake --preset "$1" && cmake --build --preset "$1" -j "$jobs" --target "$2" -- -k 0
 }
 
 # run_tests NAME BUILD_FOLDER CTEST_ARGS...: runs what ctest knows there. Programs of GoogleTest leave
@@ -142,7 +142,7 @@ build_examples() {
   local prefix=$PWD/build/examples/prefix
   cmake --install build/dev --prefix "$prefix" &&
     cmake -S examples -B build/examples -G Ninja -D CMAKE_BUILD_TYPE=Release \
-      -D CMAKE_PREFIX_PATH="$prefix" -D EXAMPLE_DATA="$PWD/tests/data" &&
+      -D CMAKE_PREFIX_PATH="$prefix" -D EXAMPLE_MODEL="$example_model" &&
     cmake --build build/examples -j "$jobs"
 }
 

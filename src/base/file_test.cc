@@ -35,7 +35,7 @@ TEST(File, SaysHowManyBytesAreMissing) {
 }
 
 TEST(File, RefusesFolders) {
-  EXPECT_THROW(File(::testing::TempDir()), FileError);
+  EXPECT_THROW(File{::testing::TempDir()}, FileError);
 }
 
 TEST(ReadTextFile, RefusesMoreThanItsLimit) {
