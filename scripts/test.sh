@@ -142,7 +142,7 @@ build_examples() {
   local prefix=$PWD/build/examples/prefix
   cmake --install build/dev --prefix "$prefix" &&
     cmake -S examples -B build/examples -G Ninja -D CMAKE_BUILD_TYPE=Release \
-      -D CMAKE_PREFIX_PATH="$prefix" -D EXAMPLE_MODEL="$example_model" &&
+      -D CMAKE_PREFIX_PATH="$prefix" -D EXAMPLE_MODEL="$PWD/tests/data/tiny-llama" &&
     cmake --build build/examples -j "$jobs"
 }
 
