@@ -1,0 +1,276 @@
+#include "generate/generation_config.h"
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "shoehorn/error.h"
+
+#include "base/str_cat.h"
+
+namespace shoehorn {
+namespace {
+
+using Json = nlohmann::json;
+
+// What is wrong with a value, or nothing: one rule for files (FormatError) and callers
+// (ArgumentError). Ranges are those of transformers' logits warpers.
+std::optional<std::string> range_complaint(const GenerationConfig& config) {
+  const auto complain = [](const char* key, const char* expected, auto found) {
+    return str_cat(key, ": expected ", expected, ", found ", found);
+  };
+  if (config.max_new_tokens < 0) {
+    return complain("max_new_tokens", "a number of tokens from 0 on", config.max_new_tokens);
+  }
+  if (!(config.temperature >= 0) || std::isinf(config.temperature)) {
+    return complain("temperature", "a finite number from 0 on", config.temperature);
+  }
+  if (config.top_k < 0) return complain("top_k", "0 (off) or more", config.top_k);
+  if (!(config.top_p >= 0 && config.top_p <= 1)) {
+    return complain("top_p", "a number from 0 to 1", config.top_p);
+  }
+  if (config.min_p && !(*config.min_p >= 0 && *config.min_p <= 1)) {
+    return complain("min_p", "a number from 0 to 1", *config.min_p);
+  }
+  // The scores are float32, and so is what divides them.
+  if (!(static_cast<float>(config.repetition_penalty) > 0) ||
+      std::isinf(static_cast<float>(config.repetition_penalty))) {
+    return complain("repetition_penalty", "a finite number above 0", config.repetition_penalty);
+  }
+  for (const std::string& stop : config.stop_strings) {
+    if (stop.empty())
+      return "stop_strings: a stop string is empty, and would end every text at once";
+  }
+  return std::nullopt;
+}
+
+// Division by a temperature that is 0 in float32 has no meaning; what it tends to is greedy.
+void settle_temperature(GenerationConfig& config) {
+  if (static_cast<float>(config.temperature) > 0) return;
+  config.do_sample = false;
+  config.temperature = 1.0;
+}
+
+// The top level of a JSON file, with typed look-ups that name the key when they complain.
+class Keys {
+ public:
+  Keys(const Json& object, const std::filesystem::path& path) : object_(object), path_(path) {}
+
+  /// Null counts as absent, as Python's None does in transformers.
+  const Json* find(const char* key) const {
+    const auto found = object_.find(key);
+    return found == object_.end() || found->is_null() ? nullptr : &*found;
+  }
+
+  void read(const char* key, bool& out) const {
+    if (const Json* value = find(key)) {
+      if (!value->is_boolean()) fail(key, "true or false", *value);
+      out = value->get<bool>();
+    }
+  }
+
+  void read(const char* key, double& out) const {
+    if (const Json* value = find(key)) {
+      if (!value->is_number()) fail(key, "a number", *value);
+      out = value->get<double>();
+    }
+  }
+
+  void read(const char* key, std::optional<double>& out) const {
+    double value = 0;
+    if (find(key) == nullptr) return;
+    read(key, value);
+    out = value;
+  }
+
+  void read(const char* key, std::int64_t& out) const {
+    if (const Json* value = find(key)) out = integer(key, *value);
+  }
+
+  void read(const char* key, std::optional<std::uint64_t>& out) const {
+    if (const Json* value = find(key)) {
+      // nlohmann keeps every integer from 0 on as unsigned.
+      if (!value->is_number_unsigned()) fail(key, "an integer from 0 on", *value);
+      out = value->get<std::uint64_t>();
+    }
+  }
+
+  void read_id(const char* key, std::optional<std::int32_t>& out) const {
+    if (const Json* value = find(key)) out = id(key, *value);
+  }
+
+  /// One id or a list of them.
+  void read_ids(const char* key, std::vector<std::int32_t>& out) const {
+    const Json* value = find(key);
+    if (value == nullptr) return;
+    out.clear();
+    const auto add = [&](const Json& element) {
+      if (const std::optional<std::int32_t> token = id(key, element)) out.push_back(*token);
+    };
+    if (!value->is_array()) return add(*value);
+    for (const Json& element : *value) add(element);
+  }
+
+  /// One string or a list of them.
+  void read(const char* key, std::vector<std::string>& out) const {
+    const Json* value = find(key);
+    if (value == nullptr) return;
+    out.clear();
+    const auto add = [&](const Json& element) {
+      if (!element.is_string()) fail(key, "a string or a list of strings", element);
+      out.push_back(element.get<std::string>());
+    };
+    if (!value->is_array()) return add(*value);
+    for (const Json& element : *value) add(element);
+  }
+
+ private:
+  std::int64_t integer(const char* key, const Json& value) const {
+    const bool fits = value.is_number_integer() &&
+                      !(value.is_number_unsigned() &&
+                        value.get<std::uint64_t>() >
+                            static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()));
+    if (!fits) fail(key, "an integer", value);
+    return value.get<std::int64_t>();
+  }
+
+  // Some published files say -1 where they mean that there is no such token.
+  std::optional<std::int32_t> id(const char* key, const Json& value) const {
+    const std::int64_t token = integer(key, value);
+    if (token > std::numeric_limits<std::int32_t>::max()) fail(key, "a token id", value);
+    if (token < 0) return std::nullopt;
+    return static_cast<std::int32_t>(token);
+  }
+
+  [[noreturn]] void fail(const char* key, const char* expected, const Json& value) const {
+    std::string found = value.is_structured()
+                            ? std::string(value.type_name())
+                            : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+    if (found.size() > 80) found = found.substr(0, 80) + "...";
+    throw FormatError(path_, str_cat(key, ": expected ", expected, ", found ", found));
+  }
+
+  const Json& object_;
+  const std::filesystem::path& path_;
+};
+
+Json parse_object(std::string_view text, const std::filesystem::path& path) {
+  Json json;
+  try {
+    json = Json::parse(text);
+  } catch (const Json::exception& error) {
+    throw FormatError(path, str_cat("not JSON: ", error.what()));
+  }
+  if (!json.is_object()) {
+    throw FormatError(path, str_cat("expected a JSON object, found ", json.type_name()));
+  }
+  return json;
+}
+
+// Keys of transformers that change which tokens come out, with the value that changes nothing.
+const std::array<std::pair<const char*, Json>, 23> kUnsupported = {{
+    {"num_beams", 1},
+    {"num_beam_groups", 1},
+    {"typical_p", 1.0},
+    {"epsilon_cutoff", 0.0},
+    {"eta_cutoff", 0.0},
+    {"top_h", nullptr},
+    {"no_repeat_ngram_size", 0},
+    {"encoder_no_repeat_ngram_size", 0},
+    {"encoder_repetition_penalty", 1.0},
+    {"min_length", 0},
+    {"min_new_tokens", 0},
+    {"bad_words_ids", nullptr},
+    {"sequence_bias", nullptr},
+    {"suppress_tokens", nullptr},
+    {"begin_suppress_tokens", nullptr},
+    {"forced_bos_token_id", nullptr},
+    {"forced_eos_token_id", nullptr},
+    {"exponential_decay_length_penalty", nullptr},
+    {"penalty_alpha", nullptr},
+    {"guidance_scale", 1.0},
+    {"dola_layers", nullptr},
+    {"watermarking_config", nullptr},
+    {"force_words_ids", nullptr},
+}};
+
+}  // namespace
+
+GenerationConfig parse_generation_config(std::string_view text, const std::filesystem::path& path,
+                                         std::vector<std::string>* unsupported) {
+  const Json json = parse_object(text, path);
+  const Keys keys(json, path);
+  GenerationConfig config;
+  keys.read("max_new_tokens", config.max_new_tokens);
+  keys.read("do_sample", config.do_sample);
+  keys.read("temperature", config.temperature);
+  keys.read("top_k", config.top_k);
+  keys.read("top_p", config.top_p);
+  keys.read("min_p", config.min_p);
+  keys.read("repetition_penalty", config.repetition_penalty);
+  keys.read("seed", config.seed);
+  keys.read_ids("eos_token_id", config.eos_token_id);
+  keys.read_id("pad_token_id", config.pad_token_id);
+  keys.read_id("bos_token_id", config.bos_token_id);
+  keys.read("stop_strings", config.stop_strings);
+  keys.read("ignore_eos", config.ignore_eos);
+  keys.read("skip_special_tokens", config.skip_special_tokens);
+  if (const auto complaint = range_complaint(config)) throw FormatError(path, *complaint);
+  settle_temperature(config);
+  if (unsupported != nullptr) {
+    for (const auto& [key, neutral] : kUnsupported) {
+      const Json* value = keys.find(key);
+      // An empty list of words to avoid avoids nothing.
+      const bool empty = value != nullptr && value->is_structured() && value->empty();
+      if (value != nullptr && !empty && *value != neutral) unsupported->emplace_back(key);
+    }
+  }
+  return config;
+}
+
+GenerationConfig generation_config_from_model_config(std::string_view text,
+                                                     const std::filesystem::path& path) {
+  const Json json = parse_object(text, path);
+  GenerationConfig config;
+  const auto read_ids = [&](const Json& object) {
+    const Keys keys(object, path);
+    if (config.eos_token_id.empty()) keys.read_ids("eos_token_id", config.eos_token_id);
+    if (!config.bos_token_id) keys.read_id("bos_token_id", config.bos_token_id);
+    if (!config.pad_token_id) keys.read_id("pad_token_id", config.pad_token_id);
+  };
+  read_ids(json);
+  if (const auto nested = json.find("text_config"); nested != json.end() && nested->is_object()) {
+    read_ids(*nested);
+  }
+  return config;
+}
+
+GenerationConfig with_overrides(GenerationConfig config, const GenerationOverrides& overrides) {
+  const auto set = [](auto& member, const auto& given) {
+    if (given) member = *given;
+  };
+  set(config.max_new_tokens, overrides.max_new_tokens);
+  set(config.temperature, overrides.temperature);
+  set(config.top_k, overrides.top_k);
+  set(config.top_p, overrides.top_p);
+  set(config.min_p, overrides.min_p);
+  set(config.repetition_penalty, overrides.repetition_penalty);
+  set(config.seed, overrides.seed);
+  set(config.eos_token_id, overrides.eos_token_id);
+  set(config.pad_token_id, overrides.pad_token_id);
+  set(config.bos_token_id, overrides.bos_token_id);
+  set(config.stop_strings, overrides.stop_strings);
+  set(config.ignore_eos, overrides.ignore_eos);
+  set(config.skip_special_tokens, overrides.skip_special_tokens);
+  const bool shapes_samples =
+      overrides.temperature || overrides.top_k || overrides.top_p || overrides.min_p;
+  config.do_sample = overrides.do_sample.value_or(config.do_sample || shapes_samples);
+  if (const auto complaint = range_complaint(config)) throw ArgumentError(*complaint);
+  settle_temperature(config);
+  return config;
+}
+
+}  // namespace shoehorn

@@ -1,0 +1,80 @@
+// What a generation is asked to do, in Hugging Face's words: the members are the keys of
+// generation_config.json (transformers' GenerationConfig), read from that file and then overridden
+// by what the caller gives.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace shoehorn {
+
+/// The values a generation runs with. Those from do_sample to min_p act only where do_sample is
+/// true; repetition_penalty acts on greedy choices too, as in transformers.
+struct GenerationConfig {
+  /// New tokens at most. A file's `max_length` (prompt included) is not read: in transformers
+  /// max_new_tokens has precedence over it, and here max_new_tokens always has a value.
+  std::int64_t max_new_tokens = 256;
+
+  bool do_sample = false;
+  double temperature = 1.0;
+  std::int64_t top_k = 50;                     ///< 0: all
+  double top_p = 1.0;                          ///< 1: all
+  std::optional<double> min_p = std::nullopt;  ///< absent: all
+
+  double repetition_penalty = 1.0;
+
+  /// Absent: drawn anew for every generation, and reported in its result. Not a key of
+  /// transformers, which seeds through torch; draws differ from torch's anyway.
+  std::optional<std::uint64_t> seed = std::nullopt;
+
+  std::vector<std::int32_t> eos_token_id = {};  ///< any of them ends the text; empty: none does
+  std::optional<std::int32_t> pad_token_id = std::nullopt;
+  std::optional<std::int32_t> bos_token_id = std::nullopt;
+
+  std::vector<std::string> stop_strings = {};
+  bool ignore_eos = false;          ///< go on to max_new_tokens whatever comes
+  bool skip_special_tokens = true;  ///< leave the text of special tokens out of the output
+};
+
+/// What a command line or a call gives; absent members leave the config as it is.
+struct GenerationOverrides {  // initialized, so that a call may name any few of them
+  std::optional<std::int64_t> max_new_tokens = std::nullopt;
+  std::optional<bool> do_sample = std::nullopt;
+  std::optional<double> temperature = std::nullopt;
+  std::optional<std::int64_t> top_k = std::nullopt;
+  std::optional<double> top_p = std::nullopt;
+  std::optional<double> min_p = std::nullopt;
+  std::optional<double> repetition_penalty = std::nullopt;
+  std::optional<std::uint64_t> seed = std::nullopt;
+  std::optional<std::vector<std::int32_t>> eos_token_id = std::nullopt;
+  std::optional<std::int32_t> pad_token_id = std::nullopt;
+  std::optional<std::int32_t> bos_token_id = std::nullopt;
+  std::optional<std::vector<std::string>> stop_strings = std::nullopt;
+  std::optional<bool> ignore_eos = std::nullopt;
+  std::optional<bool> skip_special_tokens = std::nullopt;
+};
+
+/// generation_config.json as text; `path` is for messages. Keys that are absent or null keep
+/// transformers' defaults, unknown keys are ignored, a negative token id means "none", a
+/// temperature of 0 means greedy. Keys that are set to something that would change the output but
+/// that shoehorn does not do (num_beams, typical_p, ...) are added to `unsupported`, for a note to
+/// the user. Throws FormatError naming the key where a value has the wrong type or range.
+GenerationConfig parse_generation_config(std::string_view text, const std::filesystem::path& path,
+                                         std::vector<std::string>* unsupported = nullptr);
+
+/// The config of a model without generation_config.json: eos_token_id, bos_token_id and
+/// pad_token_id of its config.json (of its text_config where the top level has none), as
+/// transformers' GenerationConfig.from_model_config takes them. Throws FormatError as above.
+GenerationConfig generation_config_from_model_config(std::string_view text,
+                                                     const std::filesystem::path& path);
+
+/// `config` with what `overrides` holds. A temperature, top_k, top_p or min_p that is given asks
+/// for sampling unless do_sample is given too; a temperature of 0 asks for greedy. Throws
+/// ArgumentError naming the option where a value is out of range.
+GenerationConfig with_overrides(GenerationConfig config, const GenerationOverrides& overrides);
+
+}  // namespace shoehorn

@@ -1,0 +1,224 @@
+#include "generate/generation_config.h"
+
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "shoehorn/error.h"
+
+namespace shoehorn {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+GenerationConfig parse(const std::string& text) {
+  return parse_generation_config(text, "generation_config.json");
+}
+
+std::string parse_error(const std::string& text) {
+  try {
+    parse(text);
+  } catch (const FormatError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(ParseGenerationConfig, EmptyObjectIsGreedy) {
+  EXPECT_FALSE(parse("{}").do_sample);
+}
+
+TEST(ParseGenerationConfig, AbsentTopKIsTransformers50) {
+  EXPECT_EQ(parse(R"({"do_sample": true})").top_k, 50);
+}
+
+TEST(ParseGenerationConfig, NullTopKIsTheDefault) {
+  EXPECT_EQ(parse(R"({"top_k": null})").top_k, 50);
+}
+
+TEST(ParseGenerationConfig, AbsentMinPIsOff) {
+  EXPECT_FALSE(parse("{}").min_p.has_value());
+}
+
+TEST(ParseGenerationConfig, ReadsAPublishedFile) {
+  const GenerationConfig config = parse(R"({
+    "bos_token_id": 128000, "do_sample": true, "eos_token_id": [128001, 128008, 128009],
+    "temperature": 0.6, "top_p": 0.9, "transformers_version": "4.42.3"})");
+  EXPECT_TRUE(config.do_sample);
+  EXPECT_EQ(config.temperature, 0.6);
+  EXPECT_EQ(config.top_p, 0.9);
+  EXPECT_EQ(config.bos_token_id, 128000);
+  EXPECT_THAT(config.eos_token_id, ElementsAre(128001, 128008, 128009));
+}
+
+TEST(ParseGenerationConfig, OneEosTokenIdIsAListOfOne) {
+  EXPECT_THAT(parse(R"({"eos_token_id": 2})").eos_token_id, ElementsAre(2));
+}
+
+TEST(ParseGenerationConfig, NegativePadTokenIdMeansNone) {
+  EXPECT_FALSE(parse(R"({"pad_token_id": -1})").pad_token_id.has_value());
+}
+
+TEST(ParseGenerationConfig, NegativeEosTokenIdEndsNothing) {
+  EXPECT_THAT(parse(R"({"eos_token_id": -1})").eos_token_id, IsEmpty());
+}
+
+TEST(ParseGenerationConfig, OneStopStringIsAListOfOne) {
+  EXPECT_THAT(parse(R"({"stop_strings": "END"})").stop_strings, ElementsAre("END"));
+}
+
+TEST(ParseGenerationConfig, MaxLengthDoesNotLimit) {
+  EXPECT_EQ(parse(R"({"max_length": 20})").max_new_tokens, 256);
+}
+
+TEST(ParseGenerationConfig, SeedMayUseAll64Bits) {
+  EXPECT_EQ(parse(R"({"seed": 18446744073709551615})").seed, 18446744073709551615U);
+}
+
+TEST(ParseGenerationConfig, TemperatureZeroIsGreedy) {
+  EXPECT_FALSE(parse(R"({"do_sample": true, "temperature": 0.0})").do_sample);
+}
+
+TEST(ParseGenerationConfig, IntegerIsANumberToo) {
+  EXPECT_EQ(parse(R"({"temperature": 2})").temperature, 2.0);
+}
+
+TEST(ParseGenerationConfig, NamesUnsupportedKeysThatMatter) {
+  std::vector<std::string> unsupported;
+  parse_generation_config(R"({"num_beams": 4, "typical_p": 1.0, "suppress_tokens": [],
+                              "no_repeat_ngram_size": 3, "length_penalty": 2.0, "use_cache": true})",
+                          "generation_config.json", &unsupported);
+  EXPECT_THAT(unsupported, ElementsAre("num_beams", "no_repeat_ngram_size"));
+}
+
+TEST(ParseGenerationConfig, WrongTypeNamesFileKeyAndValue) {
+  EXPECT_THAT(parse_error(R"({"temperature": "hot"})"),
+              AllOf(HasSubstr("generation_config.json"), HasSubstr("temperature"),
+                    HasSubstr("expected a number"), HasSubstr("\"hot\"")));
+}
+
+TEST(ParseGenerationConfig, FloatIsNoTopK) {
+  EXPECT_THAT(parse_error(R"({"top_k": 50.0})"), HasSubstr("top_k: expected an integer"));
+}
+
+TEST(ParseGenerationConfig, NumberIsNoBool) {
+  EXPECT_THAT(parse_error(R"({"do_sample": 1})"), HasSubstr("do_sample: expected true or false"));
+}
+
+TEST(ParseGenerationConfig, BoolIsNoNumber) {
+  EXPECT_THAT(parse_error(R"({"top_p": true})"), HasSubstr("top_p: expected a number"));
+}
+
+TEST(ParseGenerationConfig, TokenIdsAreIntegers) {
+  EXPECT_THAT(parse_error(R"({"eos_token_id": [2, "x"]})"), HasSubstr("eos_token_id"));
+}
+
+TEST(ParseGenerationConfig, TokenIdBeyond32BitsIsAnError) {
+  EXPECT_THAT(parse_error(R"({"eos_token_id": 4294967298})"), HasSubstr("eos_token_id"));
+}
+
+TEST(ParseGenerationConfig, IntegerBeyond64BitsIsAnError) {
+  EXPECT_THAT(parse_error(R"({"max_new_tokens": 9223372036854775808})"),
+              HasSubstr("max_new_tokens"));
+}
+
+TEST(ParseGenerationConfig, StopStringsAreStrings) {
+  EXPECT_THAT(parse_error(R"({"stop_strings": [1]})"), HasSubstr("stop_strings"));
+}
+
+TEST(ParseGenerationConfig, EmptyStopStringIsAnError) {
+  EXPECT_THAT(parse_error(R"({"stop_strings": ["a", ""]})"), HasSubstr("stop_strings"));
+}
+
+TEST(ParseGenerationConfig, TopPAboveOneIsAnError) {
+  EXPECT_THAT(parse_error(R"({"top_p": 1.5})"), HasSubstr("top_p"));
+}
+
+TEST(ParseGenerationConfig, NegativeTopKIsAnError) {
+  EXPECT_THAT(parse_error(R"({"top_k": -1})"), HasSubstr("top_k"));
+}
+
+TEST(ParseGenerationConfig, RepetitionPenaltyZeroIsAnError) {
+  EXPECT_THAT(parse_error(R"({"repetition_penalty": 0})"), HasSubstr("repetition_penalty"));
+}
+
+TEST(ParseGenerationConfig, RepetitionPenaltyThatIsZeroInFloat32IsAnError) {
+  EXPECT_THAT(parse_error(R"({"repetition_penalty": 1e-300})"), HasSubstr("repetition_penalty"));
+}
+
+TEST(ParseGenerationConfig, NumberTooLargeForADoubleIsAnError) {
+  EXPECT_THAT(parse_error(R"({"temperature": 1e999})"), HasSubstr("generation_config.json"));
+}
+
+TEST(ParseGenerationConfig, TruncatedTextIsAnError) {
+  EXPECT_THAT(parse_error(R"({"top_k": )"), HasSubstr("not JSON"));
+}
+
+TEST(ParseGenerationConfig, ListIsAnError) {
+  EXPECT_THAT(parse_error("[]"), HasSubstr("expected a JSON object"));
+}
+
+TEST(ParseGenerationConfig, InvalidUtf8IsAFormatError) {
+  EXPECT_THAT(parse_error("{\"stop_strings\": \"\xff\"}"), HasSubstr("not JSON"));
+}
+
+TEST(ParseGenerationConfig, LongValueIsCutInTheMessage) {
+  EXPECT_LT(parse_error("{\"top_k\": \"" + std::string(100000, 'x') + "\"}").size(), 250U);
+}
+
+TEST(ParseGenerationConfig, DeepNestingIsRead) {
+  const std::string deep = std::string(200000, '[') + std::string(200000, ']');
+  EXPECT_EQ(parse("{\"x\": " + deep + ", \"top_k\": 3}").top_k, 3);
+}
+
+TEST(GenerationConfigFromModelConfig, TakesTheTokenIdsAlone) {
+  const GenerationConfig config = generation_config_from_model_config(
+      R"({"eos_token_id": 2, "bos_token_id": 1, "top_k": 6, "do_sample": true})", "config.json");
+  EXPECT_THAT(config.eos_token_id, ElementsAre(2));
+  EXPECT_EQ(config.bos_token_id, 1);
+  EXPECT_EQ(config.top_k, 50);
+  EXPECT_FALSE(config.do_sample);
+}
+
+TEST(GenerationConfigFromModelConfig, FallsBackToTheTextConfig) {
+  const GenerationConfig config = generation_config_from_model_config(
+      R"({"bos_token_id": 9, "text_config": {"eos_token_id": [1, 106], "bos_token_id": 2}})",
+      "config.json");
+  EXPECT_THAT(config.eos_token_id, ElementsAre(1, 106));
+  EXPECT_EQ(config.bos_token_id, 9);
+}
+
+TEST(WithOverrides, AbsentOnesKeepTheFilesValues) {
+  const GenerationConfig config =
+      with_overrides(parse(R"({"do_sample": true, "temperature": 0.6})"), {.top_k = 5});
+  EXPECT_TRUE(config.do_sample);
+  EXPECT_EQ(config.temperature, 0.6);
+  EXPECT_EQ(config.top_k, 5);
+}
+
+TEST(WithOverrides, TemperatureAsksForSampling) {
+  EXPECT_TRUE(with_overrides({}, {.temperature = 0.7}).do_sample);
+}
+
+TEST(WithOverrides, DoSampleFalseWinsOverATemperature) {
+  EXPECT_FALSE(with_overrides({}, {.do_sample = false, .temperature = 0.7}).do_sample);
+}
+
+TEST(WithOverrides, TemperatureZeroIsGreedy) {
+  EXPECT_FALSE(with_overrides(parse(R"({"do_sample": true})"), {.temperature = 0.0}).do_sample);
+}
+
+TEST(WithOverrides, SeedAloneDoesNotSample) {
+  EXPECT_FALSE(with_overrides({}, {.seed = 7}).do_sample);
+}
+
+TEST(WithOverrides, ValueOutOfRangeIsTheCallersError) {
+  EXPECT_THROW(with_overrides({}, {.top_p = -0.5}), ArgumentError);
+}
+
+}  // namespace
+}  // namespace shoehorn

@@ -1,0 +1,184 @@
+#include "generate/logits_processor.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <limits>
+
+#include "shoehorn/error.h"
+
+#include "base/str_cat.h"
+#include "generate/portable_exp.h"
+
+namespace shoehorn {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+float largest_logit(std::span<const Candidate> candidates) {
+  float largest = -kInfinity;
+  for (const Candidate& candidate : candidates) largest = std::max(largest, candidate.logit);
+  return largest;
+}
+
+// Candidates from the least likely to the likeliest, as torch's stable ascending sort has them.
+bool less_likely(const Candidate& a, const Candidate& b) {
+  return a.logit != b.logit ? a.logit < b.logit : a.id < b.id;
+}
+
+// Probability mass by distance from the largest logit, so that only the slice in which the nucleus
+// begins has to be sorted. Slice 0 is the likeliest.
+class Slices {
+ public:
+  explicit Slices(std::span<const Candidate> candidates)
+      : largest_(largest_logit(candidates)), mass_(kSlices, 0.0) {
+    for (const Candidate& candidate : candidates) {
+      mass_[of(candidate)] += portable_exp(candidate.logit - largest_);
+    }
+  }
+
+  static constexpr std::size_t kSlices = 4096;
+
+  std::size_t of(const Candidate& candidate) const {
+    // 1/128 wide down to e^-32, below which no slice matters; -inf cannot occur.
+    const float distance = (largest_ - candidate.logit) * 128.0f;
+    return distance < static_cast<float>(kSlices) ? static_cast<std::size_t>(distance)
+                                                  : kSlices - 1;
+  }
+
+  double mass(std::size_t slice) const { return mass_[slice]; }
+  float largest() const { return largest_; }
+
+  double total() const {
+    double total = 0;
+    for (std::size_t slice = kSlices; slice-- > 0;) total += mass_[slice];
+    return total;
+  }
+
+ private:
+  float largest_;
+  std::vector<double> mass_;
+};
+
+// The least likely candidate that top-p keeps.
+Candidate nucleus_edge(double top_p, std::span<const Candidate> candidates) {
+  const Slices slices(candidates);
+  const double total = slices.total();
+  // torch compares float32 sums with a float32 threshold.
+  const float dropped_at_most = static_cast<float>(1.0 - top_p);
+  const auto drops = [&](double sum) { return static_cast<float>(sum / total) <= dropped_at_most; };
+
+  double sum = 0;
+  std::size_t slice = Slices::kSlices - 1;
+  while (slice > 0 && drops(sum + slices.mass(slice))) sum += slices.mass(slice--);
+
+  std::vector<Candidate> edge;
+  for (const Candidate& candidate : candidates) {
+    if (slices.of(candidate) == slice) edge.push_back(candidate);
+  }
+  std::sort(edge.begin(), edge.end(), less_likely);
+  for (const Candidate& candidate : edge) {
+    sum += portable_exp(candidate.logit - slices.largest());
+    if (!drops(sum)) return candidate;
+  }
+  // Nothing of the slice stays: top_p is near 0, or the two loops' sums differ in the last bit.
+  // Then the nucleus begins with the next slice, and the likeliest always stays.
+  Candidate kept = *std::max_element(candidates.begin(), candidates.end(), less_likely);
+  for (const Candidate& candidate : candidates) {
+    if (slices.of(candidate) < slice && less_likely(candidate, kept)) kept = candidate;
+  }
+  return kept;
+}
+
+}  // namespace
+
+void apply_repetition_penalty(std::span<const std::int32_t> ids, float penalty,
+                              std::span<const float> in, std::span<float> out) {
+  assert(in.size() == out.size());
+  for (const std::int32_t id : ids) {
+    const auto i = static_cast<std::size_t>(id);  // a negative id becomes too large
+    if (i < in.size()) out[i] = in[i] < 0 ? in[i] * penalty : in[i] / penalty;
+  }
+}
+
+void select_top_k(std::span<const float> logits, float temperature, std::size_t k,
+                  std::vector<Candidate>& out) {
+  assert(temperature > 0 && k >= 1);
+  out.clear();
+  // Collect what reaches the bar; when the list is long, raise the bar to the k-th largest so far
+  // and drop what is below. Ties at the bar stay, so the list may grow: then it is pruned later.
+  // Most logits are turned away undivided, by a bar a few ulp too low: division may round two
+  // logits to one value, and those tie.
+  float bar = -kInfinity;
+  float undivided_bar = -kInfinity;
+  std::vector<float> values;
+  const auto prune = [&] {
+    if (out.size() <= k) return;
+    values.clear();
+    for (const Candidate& candidate : out) values.push_back(candidate.logit);
+    const auto kth = values.begin() + static_cast<std::ptrdiff_t>(k - 1);
+    std::nth_element(values.begin(), kth, values.end(), std::greater<>());
+    bar = *kth;
+    undivided_bar = bar * temperature - std::abs(bar * temperature) * 1e-6f;
+    std::erase_if(out, [&](const Candidate& candidate) { return candidate.logit < bar; });
+  };
+  std::size_t long_list = std::max<std::size_t>(2 * std::min(k, logits.size()), 1024);
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (logits[i] < undivided_bar) continue;
+    const float logit = logits[i] / temperature;
+    if (!(logit >= bar) || logit == -kInfinity) continue;  // the first is false for NaN
+    out.push_back({static_cast<std::int32_t>(i), logit});
+    if (out.size() >= long_list) {
+      prune();
+      long_list = std::max(long_list, 2 * out.size());
+    }
+  }
+  prune();
+}
+
+void apply_top_p(double top_p, std::vector<Candidate>& candidates) {
+  if (candidates.empty()) return;
+  const Candidate edge = nucleus_edge(top_p, candidates);
+  std::erase_if(candidates,
+                [&](const Candidate& candidate) { return less_likely(candidate, edge); });
+}
+
+void apply_min_p(double min_p, std::vector<Candidate>& candidates) {
+  // p_i < min_p * p_max, both over the same sum, which cancels.
+  const float largest = largest_logit(candidates);
+  const float least = static_cast<float>(min_p);
+  std::erase_if(candidates, [&](const Candidate& candidate) {
+    return portable_exp(candidate.logit - largest) < least;
+  });
+}
+
+LogitsProcessor::LogitsProcessor(const GenerationConfig& config)
+    : temperature_(static_cast<float>(config.temperature)),
+      top_k_(static_cast<std::size_t>(config.top_k)),
+      top_p_(config.top_p),
+      min_p_(config.min_p),
+      repetition_penalty_(static_cast<float>(config.repetition_penalty)) {}
+
+std::span<const float> LogitsProcessor::penalized(std::span<const std::int32_t> ids,
+                                                  std::span<const float> logits) {
+  if (repetition_penalty_ == 1.0f) return logits;
+  penalized_.assign(logits.begin(), logits.end());
+  apply_repetition_penalty(ids, repetition_penalty_, logits, penalized_);
+  return penalized_;
+}
+
+std::span<const Candidate> LogitsProcessor::candidates(std::span<const float> logits) {
+  const std::size_t k = top_k_ == 0 ? std::max<std::size_t>(logits.size(), 1) : top_k_;
+  select_top_k(logits, temperature_, k, candidates_);
+  if (candidates_.empty()) throw Error("the model's logits hold no number to draw a token from");
+  if (largest_logit(candidates_) == kInfinity) {
+    throw Error(str_cat("a logit is infinite after division by the temperature ", temperature_));
+  }
+  if (top_p_ < 1.0) apply_top_p(top_p_, candidates_);
+  if (min_p_) apply_min_p(*min_p_, candidates_);
+  return candidates_;
+}
+
+}  // namespace shoehorn

@@ -1,0 +1,70 @@
+// What happens to logits before a token is drawn: transformers' repetition penalty, temperature,
+// top-k, top-p and min-p, in that order and with their rules for ties. Where transformers sets what
+// it drops to -inf, this keeps a short list of what stays, so that a vocabulary of 256k costs a
+// pass or two and never a full sort.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "generate/generation_config.h"
+
+namespace shoehorn {
+
+/// A token that may still be drawn.
+struct Candidate {
+  std::int32_t id;
+  float logit;
+};
+
+/// out[i] = in[i] < 0 ? in[i] * penalty : in[i] / penalty for every id i that occurs in `ids`; the
+/// caller has made the rest of `out` a copy of `in` (RepetitionPenaltyLogitsProcessor; CTRL,
+/// arXiv:1909.05858). in, out [vocab] do not overlap. Ids outside the vocabulary are passed over,
+/// as some models embed more tokens than their head can say.
+void apply_repetition_penalty(std::span<const std::int32_t> ids, float penalty,
+                              std::span<const float> in, std::span<float> out);
+
+/// logit / temperature for the candidates where that is not below its k-th largest value: more than
+/// k where values tie there (TemperatureLogitsWarper, then TopKLogitsWarper). In the order of their
+/// ids; NaN and -inf never stay. temperature > 0, k >= 1.
+void select_top_k(std::span<const float> logits, float temperature, std::size_t k,
+                  std::vector<Candidate>& out);
+
+/// Drops from the least likely on while the probability dropped so far, the token's own included,
+/// is <= 1 - top_p; the likeliest stays (TopPLogitsWarper; arXiv:1904.09751). Of equal logits the
+/// lower id is dropped first (torch leaves that open). `candidates` are finite; their order is
+/// kept.
+void apply_top_p(double top_p, std::vector<Candidate>& candidates);
+
+/// Drops what is less likely than min_p times the likeliest (MinPLogitsWarper, arXiv:2407.01082).
+void apply_min_p(double min_p, std::vector<Candidate>& candidates);
+
+/// All of it as a GenerationConfig asks. Owns scratch memory: not thread-safe, one a sequence.
+class LogitsProcessor {
+ public:
+  explicit LogitsProcessor(const GenerationConfig& config);
+
+  /// The logits with what acts on greedy choices as well: the repetition penalty over `ids` (prompt
+  /// and what followed). Valid until the next call; the input itself where nothing is to be done.
+  std::span<const float> penalized(std::span<const std::int32_t> ids,
+                                   std::span<const float> logits);
+
+  /// The tokens that may be drawn, logits [vocab] after `penalized` and with the temperature
+  /// applied, in the order of their ids, never empty. Valid until the next call. Throws Error
+  /// where the logits hold +inf or no number at all.
+  std::span<const Candidate> candidates(std::span<const float> logits);
+
+ private:
+  float temperature_;
+  std::size_t top_k_;
+  double top_p_;
+  std::optional<double> min_p_;
+  float repetition_penalty_;
+  std::vector<float> penalized_;
+  std::vector<Candidate> candidates_;
+};
+
+}  // namespace shoehorn
