@@ -1,0 +1,81 @@
+// Opens a model by whatever name the user has for it: finds the file with the weights, has the
+// reader of its format check it, and gathers the JSON files that lie beside it.
+
+#include <system_error>
+#include <utility>
+
+#include "shoehorn/error.h"
+
+#include "base/str_cat.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/gguf.h"
+#include "checkpoint/model_path.h"
+#include "checkpoint/safetensors_header.h"
+#include "checkpoint/safetensors_index.h"
+#include "checkpoint/weights_file.h"
+
+namespace shoehorn {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Far above what is out there: configs have a few hundred kilobytes where they list labels, the
+// largest tokenizer.json has 33 MB.
+constexpr std::uint64_t kMaxConfigBytes = 16U << 20;
+constexpr std::uint64_t kMaxTokenizerConfigBytes = 64U << 20;
+constexpr std::uint64_t kMaxTokenizerBytes = 256U << 20;
+
+// The text of a file that need not be there; empty where it is not.
+std::string read_if_there(const fs::path& path, std::uint64_t max_bytes) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return "";
+  return read_text_file(path, max_bytes);
+}
+
+Checkpoint::Parts open_safetensors(const fs::path& path) {
+  Checkpoint::Parts parts;
+  parts.format = "safetensors";
+  parts.files.emplace_back(path);
+  parts.tensors = read_safetensors_header(parts.files.front()).tensors;
+  return parts;
+}
+
+Checkpoint::Parts open_weights(const WeightsFile& weights) {
+  switch (weights.kind) {
+    case WeightsKind::kSafetensors: return open_safetensors(weights.path);
+    case WeightsKind::kSafetensorsIndex: return open_safetensors_index(weights.path);
+    case WeightsKind::kGguf: return open_gguf(weights.path);
+  }
+  throw ArgumentError("unknown kind of weights");
+}
+
+// A GGUF file brings its own config and tokenizer; safetensors have them as files beside them.
+void read_side_files(const fs::path& folder, Checkpoint::Parts& parts) {
+  parts.config_json = read_if_there(folder / "config.json", kMaxConfigBytes);
+  parts.generation_config_json = read_if_there(folder / "generation_config.json", kMaxConfigBytes);
+  parts.tokenizer_json = read_if_there(folder / "tokenizer.json", kMaxTokenizerBytes);
+  parts.tokenizer_config_json =
+      read_if_there(folder / "tokenizer_config.json", kMaxTokenizerConfigBytes);
+}
+
+}  // namespace
+
+Checkpoint open_checkpoint(const std::filesystem::path& path, const OpenOptions& options) {
+  const fs::path found = resolve_model_path(path.string());
+  const WeightsFile weights =
+      fs::is_directory(found) ? find_weights(found) : classify_weights(found);
+  Checkpoint::Parts parts = open_weights(weights);
+  parts.path = path;
+  if (weights.kind != WeightsKind::kGguf) read_side_files(weights.path.parent_path(), parts);
+  if (!options.config.empty()) {
+    parts.config_json = read_text_file(options.config, kMaxConfigBytes);
+  }
+  parts.notes.insert(parts.notes.begin(), weights.notes.begin(), weights.notes.end());
+  if (parts.config_json.empty()) {
+    parts.notes.push_back(str_cat("there is no config.json beside ", weights.path.string(),
+                                  "; --config FILE names one"));
+  }
+  return Checkpoint(std::move(parts));
+}
+
+}  // namespace shoehorn

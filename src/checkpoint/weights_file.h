@@ -1,0 +1,29 @@
+// Which file holds the weights: what a folder is opened by, and what kind a single file is.
+// accelerate takes pytorch_model.bin before model.safetensors; we take safetensors first and say
+// what else was there.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace shoehorn {
+
+enum class WeightsKind { kSafetensors, kSafetensorsIndex, kGguf };
+
+struct WeightsFile {
+  WeightsKind kind = WeightsKind::kSafetensors;
+  std::filesystem::path path;
+  std::vector<std::string> notes;  // what was passed over
+};
+
+/// The weights of a folder: model.safetensors, else model.safetensors.index.json, else the only
+/// other *.index.json, else the only .gguf file or set of parts. Throws FormatError where several
+/// are equally good or nothing is there, UnsupportedError where there are only PyTorch pickles.
+WeightsFile find_weights(const std::filesystem::path& folder);
+
+/// The kind of a single file by its name, else by its first bytes. Throws FileError, FormatError
+/// and UnsupportedError likewise.
+WeightsFile classify_weights(const std::filesystem::path& file);
+
+}  // namespace shoehorn
