@@ -1,0 +1,28 @@
+// Reads planning cases from JSON (the schema of tests/data/device-map-cases.json).
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "plan/module_tree.h"
+#include "plan/reference_plan.h"
+
+namespace shoehorn {
+
+struct PlanCase {
+  std::string name;
+  std::string flavour;   // as written, not checked
+  std::string strategy;  // likewise
+  ModuleTree tree;
+  ReferenceRequest request;  // all but its strategy
+  /// For strategy "custom": the map to check, devices as written.
+  std::vector<std::pair<std::string, std::variant<long long, std::string>>> device_map;
+};
+
+/// Throws FormatError naming the case and the field that is wrong.
+std::vector<PlanCase> parse_plan_cases(std::string_view json_text);
+
+}  // namespace shoehorn
