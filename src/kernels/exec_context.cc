@@ -56,12 +56,12 @@ std::string_view to_string(Isa isa) {
 
 std::byte* Workspace::take_bytes(std::size_t bytes) {
   // used_ stays a multiple of the alignment, so the buffer's own alignment carries over.
-  const std::size_t free = buffer_.size() - used_;
+  const std::size_t free = memory_.size() - used_;
   if (bytes > free) {
-    throw DeviceError(str_cat("cpu: workspace of ", buffer_.size(), " bytes has ", free,
+    throw DeviceError(str_cat("cpu: workspace of ", memory_.size(), " bytes has ", free,
                               " left where ", bytes, " are needed; the plan counted too few"));
   }
-  std::byte* const start = buffer_.data() + used_;
+  std::byte* const start = memory_.data() + used_;
   const std::size_t padding = (kWorkspaceAlign - bytes % kWorkspaceAlign) % kWorkspaceAlign;
   used_ += std::min(free, bytes + padding);
   peak_ = std::max(peak_, used_);

@@ -25,7 +25,9 @@ std::string_view to_string(Isa isa);
 /// Not thread-safe.
 class Workspace {
  public:
-  explicit Workspace(std::size_t bytes) : buffer_(bytes) {}
+  explicit Workspace(std::size_t bytes) : buffer_(bytes), memory_(buffer_.bytes()) {}
+  /// Over memory that its owner keeps alive, 64-byte aligned.
+  explicit Workspace(std::span<std::byte> memory) : memory_(memory) {}
 
   /// `count` uninitialised Ts, 64-byte aligned. Throws DeviceError when the plan was exceeded.
   template <typename T>
@@ -37,12 +39,13 @@ class Workspace {
   std::size_t mark() const { return used_; }
   void release(std::size_t mark) { used_ = mark; }
   std::size_t peak_bytes() const { return peak_; }
-  std::size_t size() const { return buffer_.size(); }
+  std::size_t size() const { return memory_.size(); }
 
  private:
   std::byte* take_bytes(std::size_t bytes);
 
-  HostBuffer buffer_;
+  HostBuffer buffer_;  // empty where the memory is someone else's
+  std::span<std::byte> memory_;
   std::size_t used_ = 0;
   std::size_t peak_ = 0;
 };

@@ -1,0 +1,190 @@
+// A model that is loaded, and what changes while it runs.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <iosfwd>
+#include <iterator>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "shoehorn/options.h"
+
+namespace shoehorn {
+
+class Tokenizer;
+
+/// Module names and where they went: "cpu", "disk", or the number of an accelerator.
+struct HfDeviceMap {
+  std::vector<std::pair<std::string, std::string>> entries;
+};
+/// As JSON: {"model.layers.0": "cpu", "model.layers.1": 0}.
+std::ostream& operator<<(std::ostream& out, const HfDeviceMap& map);
+
+/// What a run did and took.
+struct RunStats {
+  double load_s = 0;
+  double ttft_s = 0;  // from the call to the first token
+  double prefill_tok_s = 0;
+  double decode_tok_s = 0;
+  std::int64_t prompt_tokens = 0;
+  std::int64_t new_tokens = 0;
+  std::uint64_t disk_bytes = 0;            // read from the checkpoint while running
+  double disk_bytes_per_token = 0;         // of decoding
+  double disk_wait_s = 0;                  // computing waited for the drive
+  std::uint64_t weight_bytes = 0;          // read by one pass, wherever they live
+  std::uint64_t predicted_peak_bytes = 0;  // resident memory of the process
+  std::uint64_t measured_peak_bytes = 0;
+};
+
+/// One sequence: its KV cache and position. Borrows its Model. Thread-compatible; sessions of one
+/// model may be used from several threads, their passes run one after the other.
+class Session {
+ public:
+  ~Session();
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+
+  /// Appends ids (at least one) and returns the logits [vocab_size] after the last one; they are
+  /// valid until the next call. Throws PlanError where the context is full, ArgumentError for an id
+  /// outside the vocabulary.
+  std::span<const float> forward(std::span<const std::int32_t> ids);
+  /// The same, with the logits after every id: [ids.size(), vocab_size].
+  std::vector<float> forward_all(std::span<const std::int32_t> ids);
+  /// Positions filled, and how many there are.
+  std::int64_t position() const;
+  std::int64_t capacity() const;
+  /// Forgets everything from `position` on.
+  void truncate(std::int64_t position);
+
+ private:
+  friend class Model;
+  struct Impl;
+  explicit Session(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+enum class FinishReason { kLength, kEos, kStopString, kCancelled };
+/// "length", "eos", "stop", "cancelled".
+std::string_view to_string(FinishReason reason);
+
+/// Text as it is generated: a range of pieces, each a whole number of UTF-8 characters. Runs one
+/// step of the model when it is advanced. Borrows its Model. Not thread-safe, but for cancel().
+class Generation {
+ public:
+  ~Generation();
+  Generation(Generation&&) noexcept;
+  Generation& operator=(Generation&&) noexcept;
+
+  /// The next piece of text, never empty; false once there is none.
+  bool next(std::string& piece);
+  /// Ends the generation after the step that is running. Safe from another thread or a signal.
+  void cancel();
+
+  /// What was generated so far: ids (the end token too), text, why it ended.
+  const std::vector<std::int32_t>& ids() const;
+  const std::string& text() const;
+  FinishReason finish_reason() const;
+  RunStats stats() const;
+
+  class Iterator {
+   public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = std::string;
+    using difference_type = std::ptrdiff_t;
+    using pointer = const std::string*;
+    using reference = const std::string&;
+
+    Iterator() = default;
+    explicit Iterator(Generation* generation) : generation_(generation) { ++*this; }
+    reference operator*() const { return piece_; }
+    Iterator& operator++() {
+      if (!generation_->next(piece_)) generation_ = nullptr;
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const Iterator& a, const Iterator& b) {
+      return a.generation_ == b.generation_;
+    }
+
+   private:
+    Generation* generation_ = nullptr;
+    std::string piece_;
+  };
+  Iterator begin() { return Iterator(this); }
+  Iterator end() { return {}; }
+
+ private:
+  friend class Model;
+  struct Impl;
+  explicit Generation(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Rows of ids that are computed together; shorter rows are padded on the left and masked.
+struct LogitsRequest {
+  std::int64_t batch = 0;
+  std::int64_t length = 0;
+  std::vector<std::int32_t> input_ids;       // [batch, length]
+  std::vector<std::uint8_t> attention_mask;  // the same shape, 0 on pads; empty: all 1
+  std::vector<std::int32_t> position_ids;    // the same shape; empty: 0, 1, ... from the first real
+};
+
+/// A loaded model: immutable, its const methods are thread-safe (passes run one after the other).
+class Model {
+ public:
+  ~Model();
+  Model(Model&&) noexcept;
+  Model& operator=(Model&&) noexcept;
+
+  /// Where every module went, also when that is one device.
+  const HfDeviceMap& hf_device_map() const;
+  /// Bytes of parameters and buffers as transformers counts them: tied ones once, streamed ones
+  /// too.
+  std::size_t get_memory_footprint() const;
+  std::int64_t vocab_size() const;
+  std::int64_t max_context() const;
+  /// The plan it was loaded by, as `plan` prints it.
+  const std::string& plan_text() const;
+  const std::string& plan_json() const;
+  /// Resident memory of the process that was predicted for sessions of `positions` positions.
+  std::size_t predicted_peak_bytes(std::int64_t positions) const;
+  double load_s() const;
+  std::uint64_t weight_bytes() const;     // that a pass of one token reads, wherever they live
+  std::uint64_t disk_bytes_read() const;  // by passes so far
+  double flops_per_token() const;         // of the matrix products with weights
+
+  /// Null where the checkpoint has none.
+  const Tokenizer* tokenizer() const;
+
+  /// A new sequence with room for `capacity` positions; 0: max_context(). Throws DeviceError where
+  /// its KV cache does not fit beside what is there.
+  Session new_session(std::int64_t capacity = 0) const;
+
+  /// Continues `prompt`; its special tokens are added as the tokenizer says. Throws
+  /// UnsupportedError where the checkpoint has no tokenizer.
+  Generation generate(std::string_view prompt, const GenerateOptions& options = {}) const;
+  /// The same from ids.
+  Generation generate(std::span<const std::int32_t> ids, const GenerateOptions& options = {}) const;
+
+  /// Logits [batch, length, vocab_size], zero where the mask is 0.
+  std::vector<float> logits(const LogitsRequest& request) const;
+
+ private:
+  friend Model from_pretrained(const std::string& model, const LoadOptions& options);
+  struct Impl;
+  explicit Model(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Loads a checkpoint: a folder, a .safetensors or .gguf file, or "org/name" in the hub's local
+/// cache. Every tensor is checked against the model before a byte of weights is read. Throws
+/// FileError, FormatError, UnsupportedError, PlanError, DeviceError, ArgumentError.
+Model from_pretrained(const std::string& model, const LoadOptions& options = {});
+
+}  // namespace shoehorn

@@ -1,0 +1,66 @@
+// What a caller may ask for. The names are Hugging Face's; the command line's options are the same
+// words with dashes.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace shoehorn {
+
+/// How a model is loaded, or would be: `from_pretrained`, `plan` and `inspect` read the same
+/// struct.
+struct LoadOptions {
+  /// "auto", "balanced", "balanced_low_0", "sequential"; a device for everything ("cpu", "disk",
+  /// "cuda:0", "virtual:1"); the path of a JSON file, or JSON text starting with '{', that maps
+  /// module names to devices (an integer is an accelerator).
+  std::string device_map = "auto";
+  /// Limits: "0", "1", ... (accelerators), "cpu", "disk" → "10GiB". Devices left out are not used,
+  /// once any is given. Empty: 90 % of what is free now.
+  std::map<std::string, std::string> max_memory = {};
+  /// "shoehorn", "accelerate" or "transformers": who decides where modules go.
+  std::string planner = "shoehorn";
+  /// Class names that a device boundary must not cut, beside the architecture's own.
+  std::vector<std::string> no_split_module_classes = {};
+  /// "auto" (as stored), "float32", "bfloat16", "float16": the type of the weights in memory.
+  std::string dtype = "auto";
+  /// Type of the KV cache; "auto": 16 bits of the model's kind, 32 for a float32 model.
+  std::string kv_dtype = "auto";
+  /// Positions to plan the KV cache for; 0: the model's own maximum, at most 4096.
+  std::int64_t max_context = 0;
+  /// Sequences that advance together.
+  std::int64_t max_batch = 1;
+  /// Threads that compute; 0: the processors that affinity and cgroup quota allow.
+  int threads = 0;
+  /// Another config.json than the checkpoint's own.
+  std::filesystem::path config = {};
+  /// Unexpected tensors in the checkpoint are an error, not a warning.
+  bool strict = false;
+  /// Told about long work: its name, how many of how many bytes are done. May be empty; called from
+  /// several threads.
+  std::function<void(const std::string& what, std::uint64_t done, std::uint64_t total)>
+      on_progress = {};
+  /// Told what a user should know: files left out, unexpected tensors. May be empty.
+  std::function<void(const std::string& note)> on_note = {};
+};
+
+/// What differs from the checkpoint's generation_config.json.
+struct GenerateOptions {
+  std::optional<std::int64_t> max_new_tokens = {};  // default 256
+  std::optional<bool> do_sample = {};
+  std::optional<double> temperature = {};
+  std::optional<std::int64_t> top_k = {};
+  std::optional<double> top_p = {};
+  std::optional<double> min_p = {};
+  std::optional<double> repetition_penalty = {};
+  std::optional<std::uint64_t> seed = {};
+  std::vector<std::string> stop_strings = {};
+  /// Goes on past the end-of-text tokens.
+  bool ignore_eos = false;
+};
+
+}  // namespace shoehorn

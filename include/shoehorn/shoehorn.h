@@ -1,0 +1,24 @@
+// Start here.
+//
+//   #include <shoehorn/shoehorn.h>
+//   auto model = shoehorn::from_pretrained("SmolLM2-135M-Instruct", {.max_memory = {{"cpu",
+//   "200MiB"}}}); std::cout << model.hf_device_map() << '\n'; for (const auto& piece :
+//   model.generate("Once upon a time", {.max_new_tokens = 64}))
+//     std::cout << piece;
+//
+//   options.h    what may be asked for
+//   model.h      from_pretrained, Model, Session, Generation
+//   plan.h       where everything would go
+//   inspect.h    what is in a checkpoint
+//   tokenizer.h  text to ids and back
+//   machine.h    what this machine can do
+//   error.h      what is thrown
+#pragma once
+
+#include "shoehorn/error.h"
+#include "shoehorn/inspect.h"
+#include "shoehorn/machine.h"
+#include "shoehorn/model.h"
+#include "shoehorn/options.h"
+#include "shoehorn/plan.h"
+#include "shoehorn/tokenizer.h"

@@ -1,0 +1,94 @@
+// Building blocks that architectures share: each reads like a box of a block diagram and takes care
+// of devices, so that a weight is multiplied where it lives.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <vector>
+
+#include "model/batch.h"
+#include "model/rope.h"
+#include "model/runtime.h"
+#include "tensor/tensor.h"
+
+namespace shoehorn {
+
+/// y[rows, N] = x[rows, K] · weightᵀ + bias; bias is null where the model has none.
+struct Projection {
+  const TensorView* weight;
+  const TensorView* bias;
+  std::span<float> y;
+};
+
+/// Gives a workspace back what was taken since.
+class WorkspaceScope {
+ public:
+  explicit WorkspaceScope(Workspace& workspace) : workspace_(workspace), mark_(workspace.mark()) {}
+  ~WorkspaceScope() { workspace_.release(mark_); }
+  WorkspaceScope(const WorkspaceScope&) = delete;
+  WorkspaceScope& operator=(const WorkspaceScope&) = delete;
+
+ private:
+  Workspace& workspace_;
+  std::size_t mark_;
+};
+
+/// The residual stream of a pass. It lies at the bottom of every device's workspace, and moving it
+/// is the one explicit operation at a boundary between devices.
+class ActivationRow {
+ public:
+  ActivationRow(Runtime& runtime, std::int64_t floats, Device device);
+  ~ActivationRow();
+  ActivationRow(const ActivationRow&) = delete;
+  ActivationRow& operator=(const ActivationRow&) = delete;
+
+  std::span<float> span() { return on(device_); }
+  void move_to(Device device);
+
+ private:
+  struct Place {
+    Device device;
+    std::size_t mark;
+    std::span<float> floats;
+  };
+  std::span<float> on(Device device);
+
+  Runtime& runtime_;
+  Device device_;
+  std::vector<Place> places_;
+};
+
+/// All projections of one x on `device`. A weight that lives on another device is multiplied there:
+/// the activations hop over and back.
+void project(std::initializer_list<Projection> projections, std::span<const float> x,
+             std::int64_t rows, Device device, Runtime& runtime);
+
+/// A vector of weights (float32) as `device` sees it, copied over if it lives elsewhere. Valid
+/// until the workspace of `device` is released.
+std::span<const float> vector_on(Device device, const TensorView& weight, Runtime& runtime);
+
+/// cos and sin of every row of a batch, [rows, rotary_dim / 2].
+struct RotaryTable {
+  std::vector<float> cos;
+  std::vector<float> sin;
+};
+RotaryTable rotary_table(const RotaryEmbedding& rotary, const Batch& batch);
+
+/// Turns every head of x [rows, heads, head_dim] in place; the pair of i is i + rotary_dim / 2.
+void rotate_halves(std::span<float> x, std::int64_t heads, std::int64_t head_dim,
+                   const RotaryTable& rotary, ExecContext& ctx);
+
+/// Stores k and v [rows, num_key_value_heads, head_dim] in each sequence's cache and lets its
+/// queries q [rows, params.heads, head_dim] attend to all it holds, causally.
+/// out [rows, params.heads * head_dim].
+void attend(const AttentionParams& params, const Batch& batch, std::int64_t layer,
+            std::span<const float> q, std::span<const float> k, std::span<const float> v,
+            std::span<float> out, ExecContext& ctx);
+
+/// logits[i, :] = head · RMSNorm(x[wanted[i], :]); x [rows, hidden_size] on `device`.
+void language_head(const TensorView& norm, const TensorView& head, float rms_norm_eps,
+                   std::span<const float> x, std::span<const std::int64_t> wanted,
+                   std::span<float> logits, Device device, Runtime& runtime);
+
+}  // namespace shoehorn

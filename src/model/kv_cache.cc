@@ -1,0 +1,55 @@
+#include "model/kv_cache.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "base/str_cat.h"
+
+namespace shoehorn {
+namespace {
+
+// Keys and values start on cache lines.
+constexpr std::size_t kAlignment = 64;
+
+std::size_t half_bytes(const LayerKvShape& shape, DType dtype, std::int64_t positions) {
+  const std::size_t bytes =
+      packed_bytes(dtype, shape.num_key_value_heads * positions * shape.head_dim).value();
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+}  // namespace
+
+std::size_t kv_bytes(const LayerKvShape& shape, DType dtype, std::int64_t positions) {
+  return 2 * half_bytes(shape, dtype, positions);
+}
+
+KvCache::KvCache(const std::vector<LayerKvShape>& shapes, const std::vector<Device>& devices,
+                 DType dtype, std::int64_t capacity, DeviceMemory& memory)
+    : shapes_(shapes), dtype_(dtype), capacity_(capacity) {
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    layers_.push_back(
+        memory.allocate(devices[i], kv_bytes(shapes[i], dtype, capacity),
+                        str_cat("the KV cache of layer ", i, " for ", capacity, " positions")));
+    // Committed now: a sequence that was given room must not find later that there is none.
+    std::ranges::fill(layers_.back().bytes(), std::byte{0});
+  }
+}
+
+void KvCache::truncate(std::int64_t length) {
+  assert(length >= 0 && length <= length_);
+  length_ = length;
+  if (length == 0) rope_state_ = {};
+}
+
+KvCacheView KvCache::layer(std::int64_t layer) {
+  const auto i = static_cast<std::size_t>(layer);
+  std::byte* keys = layers_[i].data();
+  return {.dtype = dtype_,
+          .keys = keys,
+          .values = keys + layers_[i].size() / 2,
+          .kv_heads = shapes_[i].num_key_value_heads,
+          .capacity = capacity_,
+          .head_dim = shapes_[i].head_dim};
+}
+
+}  // namespace shoehorn

@@ -1,0 +1,54 @@
+// Keys and values of one sequence, layer by layer, on the device where the layer runs.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/attention.h"
+#include "model/rope.h"
+#include "tensor/device.h"
+#include "tensor/dtype.h"
+#include "weights/device_memory.h"
+
+namespace shoehorn {
+
+/// What one layer keeps of a position.
+struct LayerKvShape {
+  std::int64_t num_key_value_heads = 0;
+  std::int64_t head_dim = 0;
+};
+
+/// Bytes of one layer's keys and values for `positions` positions.
+std::size_t kv_bytes(const LayerKvShape& shape, DType dtype, std::int64_t positions);
+
+/// Room for `capacity` positions, committed when it is made. Not copyable; thread-compatible.
+class KvCache {
+ public:
+  /// Throws DeviceError where a device has no room.
+  KvCache(const std::vector<LayerKvShape>& shapes, const std::vector<Device>& devices, DType dtype,
+          std::int64_t capacity, DeviceMemory& memory);
+
+  std::int64_t length() const { return length_; }
+  std::int64_t capacity() const { return capacity_; }
+  /// Marks `count` more positions as filled; they have been stored in every layer.
+  void advance(std::int64_t count) { length_ += count; }
+  /// Forgets positions from `length` on.
+  void truncate(std::int64_t length);
+
+  /// Keys and values [num_key_value_heads, capacity, head_dim] of a layer.
+  KvCacheView layer(std::int64_t layer);
+
+  RopeState& rope_state() { return rope_state_; }
+
+ private:
+  std::vector<LayerKvShape> shapes_;
+  DType dtype_;
+  std::int64_t capacity_;
+  std::int64_t length_ = 0;
+  std::vector<DeviceBuffer> layers_;  // keys, then values
+  RopeState rope_state_;
+};
+
+}  // namespace shoehorn

@@ -1,0 +1,72 @@
+// A model that can run: its architecture, its weights where the plan put them, and the passes over
+// them. Long prompts are cut into passes of a bounded number of rows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "checkpoint/checkpoint.h"
+#include "model/architecture.h"
+#include "model/runtime.h"
+#include "weights/device_memory.h"
+#include "weights/weight_store.h"
+
+namespace shoehorn {
+
+/// What a LoadedModel is made of.
+struct ModelParts {
+  std::unique_ptr<const Checkpoint> checkpoint;
+  std::unique_ptr<const Architecture> architecture;
+  std::vector<WeightGroup> groups;
+  std::vector<Device> group_devices;  // where each group is computed; never kDisk
+  std::unique_ptr<DeviceMemory> memory;
+  std::unique_ptr<ThreadPool> pool;
+  Isa isa = Isa::kRef;
+  DType kv_dtype = DType::kF32;
+  std::int64_t max_rows = 512;  // of one pass
+  std::size_t workspace_bytes = 0;
+  WeightStore::Options weights = {};
+};
+
+/// Rows of a pass: enough for the matrix products to be bound by arithmetic, few enough for the
+/// workspace to stay small.
+std::int64_t pass_rows(std::int64_t max_context, std::int64_t max_batch);
+
+/// Scratch of a pass of `max_rows` rows on one device, kernels included.
+std::size_t pass_workspace_bytes(const Architecture& architecture, std::int64_t max_rows,
+                                 std::int64_t max_context, int threads);
+
+/// Thread-safe: passes run one after the other.
+class LoadedModel {
+ public:
+  /// Loads the weights. Throws FileError, DeviceError.
+  explicit LoadedModel(ModelParts parts);
+
+  const Architecture& architecture() const { return *parts_.architecture; }
+  const Checkpoint& checkpoint() const { return *parts_.checkpoint; }
+  const WeightStore& weights() const { return *weights_; }
+
+  /// A cache for `capacity` positions. Throws DeviceError where there is no room.
+  std::unique_ptr<KvCache> new_kv_cache(std::int64_t capacity) const;
+  std::size_t kv_cache_bytes(std::int64_t capacity) const;
+
+  /// Computes all new tokens, advances the caches and fills logits [wanted rows, vocab_size] in the
+  /// order of the sequences. Throws PlanError where a cache has no room, ArgumentError for an id
+  /// outside the vocabulary, FileError from the stream; caches then keep what they held before.
+  void run(std::span<const BatchSequence> sequences, std::span<float> logits) const;
+
+ private:
+  void check(std::span<const BatchSequence> sequences) const;
+
+  ModelParts parts_;
+  std::unique_ptr<Runtime> runtime_;
+  std::unique_ptr<WeightStore> weights_;
+  mutable std::mutex mutex_;  // one pass at a time
+};
+
+}  // namespace shoehorn

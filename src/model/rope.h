@@ -1,0 +1,72 @@
+// Rotary position embeddings (RoFormer, arXiv:2104.09864) and the ways to stretch them that
+// config.json names: linear, dynamic, llama3, yarn (arXiv:2309.00071), longrope. Mirrors
+// transformers' ROPE_INIT_FUNCTIONS.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "checkpoint/config.h"
+
+namespace shoehorn {
+
+/// The settings, from `rope_parameters` or from the older `rope_theta` and `rope_scaling`.
+struct RopeConfig {
+  std::string rope_type = "default";
+  double rope_theta = 10000;
+  double partial_rotary_factor = 1;
+  double factor = 1;
+  double low_freq_factor = 1;
+  double high_freq_factor = 4;
+  double beta_fast = 32;
+  double beta_slow = 1;
+  bool truncate = true;
+  std::optional<double> attention_factor = {};
+  std::optional<double> mscale = {};
+  std::optional<double> mscale_all_dim = {};
+  std::int64_t original_max_position_embeddings = 0;
+  std::int64_t max_position_embeddings = 0;
+  std::vector<double> short_factor = {};
+  std::vector<double> long_factor = {};
+};
+
+/// Reads either spelling. Throws FormatError for values that make no sense, UnsupportedError for a
+/// rope_type that is not known, naming those that are.
+RopeConfig parse_rope_config(const Config& config, double default_theta,
+                             std::int64_t max_position_embeddings);
+
+/// What dynamic scaling remembers of a sequence: transformers' max_seq_len_cached.
+struct RopeState {
+  std::int64_t longest_call = 0;
+};
+
+/// Angles for one model. Immutable, thread-safe.
+class RotaryEmbedding {
+ public:
+  /// `rotary_dim` dimensions of a head are turned; it must be even and positive.
+  RotaryEmbedding(RopeConfig config, std::int64_t rotary_dim);
+
+  std::int64_t rotary_dim() const { return rotary_dim_; }
+
+  /// Frequencies [rotary_dim / 2] of a call that ends before position `call_length`; updates what
+  /// the sequence remembers.
+  std::vector<float> frequencies(std::int64_t call_length, RopeState& state) const;
+
+  /// cos and sin [positions, rotary_dim / 2] of position · frequency, times the attention factor.
+  void table(std::span<const std::int32_t> positions, std::span<const float> frequencies,
+             std::span<float> cos, std::span<float> sin) const;
+
+ private:
+  std::vector<float> scaled(double theta, const std::vector<double>& factors) const;
+
+  RopeConfig config_;
+  std::int64_t rotary_dim_;
+  float attention_scaling_ = 1;
+  std::vector<float> plain_;  // of calls within the original length
+  std::vector<float> long_;   // longrope: of longer ones
+};
+
+}  // namespace shoehorn

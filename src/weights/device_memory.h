@@ -1,0 +1,88 @@
+// Accounted memory of every device: each allocation is charged to its device and refused where it
+// would break the limit. Virtual devices are accelerators made of host memory, so that everything
+// that has several devices runs, and is tested, on a machine without a GPU.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/host_buffer.h"
+#include "tensor/device.h"
+
+namespace shoehorn {
+
+class DeviceMemory;
+
+/// Owns an allocation and gives it back to its device's account. Thread-compatible.
+class DeviceBuffer {
+ public:
+  DeviceBuffer() = default;
+  ~DeviceBuffer();
+  DeviceBuffer(DeviceBuffer&& other) noexcept;
+  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept;
+  DeviceBuffer(const DeviceBuffer&) = delete;
+  DeviceBuffer& operator=(const DeviceBuffer&) = delete;
+
+  std::byte* data() { return buffer_.data(); }
+  const std::byte* data() const { return buffer_.data(); }
+  std::size_t size() const { return buffer_.size(); }
+  std::span<std::byte> bytes() { return buffer_.bytes(); }
+
+ private:
+  friend class DeviceMemory;
+  DeviceBuffer(HostBuffer buffer, DeviceMemory& memory, Device device);
+
+  HostBuffer buffer_;
+  DeviceMemory* memory_ = nullptr;
+  Device device_;
+};
+
+/// An accelerator that device maps may name by number.
+struct Accelerator {
+  Device device;
+  std::size_t limit_bytes = 0;
+};
+
+/// The accelerators there are, in the order of their numbers in a device map: CUDA devices, then
+/// the virtual ones that SHOEHORN_VIRTUAL_DEVICES asks for ("2x64MiB", "64MiB,1GiB"). Throws
+/// ArgumentError where that cannot be understood.
+std::vector<Accelerator> find_accelerators();
+
+/// The same from the variable's text.
+std::vector<Accelerator> parse_virtual_devices(std::string_view text);
+
+/// The account. Outlives its buffers. Thread-safe.
+class DeviceMemory {
+ public:
+  explicit DeviceMemory(std::vector<Accelerator> accelerators)
+      : accelerators_(std::move(accelerators)), used_(accelerators_.size() + 1, 0), peak_(used_) {}
+
+  const std::vector<Accelerator>& accelerators() const { return accelerators_; }
+
+  /// Lowers the limit of an accelerator, or sets that of the CPU (none to begin with).
+  void set_limit(Device device, std::size_t bytes);
+
+  /// `bytes` zero-filled on `device` (the CPU or an accelerator). `what` names them in the
+  /// DeviceError that is thrown where the device's limit does not hold them.
+  DeviceBuffer allocate(Device device, std::size_t bytes, std::string_view what);
+
+  std::size_t used_bytes(Device device) const;
+  std::size_t peak_bytes(Device device) const;
+
+ private:
+  friend class DeviceBuffer;
+  std::size_t slot(Device device) const;
+  void give_back(Device device, std::size_t bytes);
+
+  std::vector<Accelerator> accelerators_;
+  mutable std::mutex mutex_;
+  std::size_t cpu_limit_ = 0;      // 0: none
+  std::vector<std::size_t> used_;  // accelerators, then the CPU
+  std::vector<std::size_t> peak_;
+};
+
+}  // namespace shoehorn

@@ -1,0 +1,167 @@
+#include "weights/weight_store.h"
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "base/str_cat.h"
+#include "kernels/decode_row.h"
+#include "weights/tensor_reader.h"
+
+namespace shoehorn {
+namespace {
+
+constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
+constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
+
+std::size_t aligned(std::size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+bool is_resident(const WeightSpec& weight) {
+  return weight.source != nullptr && weight.device.kind != DeviceKind::kDisk && weight.tied_to < 0;
+}
+
+}  // namespace
+
+WeightStore::WeightStore(const Checkpoint& checkpoint, std::vector<WeightGroup> groups,
+                         DeviceMemory& memory, ThreadPool& pool, Isa isa, const Options& options)
+    : checkpoint_(checkpoint), groups_(std::move(groups)), isa_(isa) {
+  place_residents(memory);
+  load_residents(pool, options);
+  std::vector<const WeightGroup*> streamed;
+  for (const WeightGroup& group : groups_) {
+    const std::size_t bytes = streamed_bytes(group);
+    stream_index_.push_back(bytes == 0 ? -1 : static_cast<std::ptrdiff_t>(streamed.size()));
+    if (bytes != 0) streamed.push_back(&group);
+    for (const WeightSpec& weight : group.weights) {
+      if (is_streamed(weight)) streamed_bytes_ += weight.source->bytes;
+    }
+  }
+  if (!streamed.empty()) {
+    stream_ = std::make_unique<WeightStream>(checkpoint_, std::move(streamed),
+                                             options.staging_slots, memory, isa);
+  }
+}
+
+void WeightStore::place_residents(DeviceMemory& memory) {
+  std::map<std::string, std::pair<Device, std::size_t>> bytes_on;
+  for (const WeightGroup& group : groups_) {
+    for (const WeightSpec& weight : group.weights) {
+      if (!is_resident(weight)) continue;
+      auto& [device, bytes] = bytes_on[to_string(weight.device)];
+      device = weight.device;
+      bytes += aligned(form_bytes(weight));
+    }
+  }
+  std::map<std::string, std::byte*> next;
+  for (const auto& [name, use] : bytes_on) {
+    buffers_.push_back(memory.allocate(use.first, use.second, "weights"));
+    next[name] = buffers_.back().data();
+    resident_bytes_ += use.second;
+  }
+  std::vector<TensorView> flat;
+  for (const WeightGroup& group : groups_) {
+    auto& views = views_.emplace_back();
+    auto& offsets = slot_offsets_.emplace_back();
+    std::size_t slot_offset = 0;
+    for (const WeightSpec& weight : group.weights) {
+      TensorView view{weight.form, Shape{0}, nullptr, weight.device};
+      if (weight.source != nullptr) view.shape = weight.source->shape;
+      if (weight.tied_to >= 0) {
+        view = flat[static_cast<std::size_t>(weight.tied_to)];
+      } else if (is_resident(weight)) {
+        std::byte*& at = next[to_string(weight.device)];
+        view.data = at;
+        at += aligned(form_bytes(weight));
+      }
+      offsets.push_back(slot_offset);
+      if (is_streamed(weight)) {
+        view.device = Device{};  // slots are host memory
+        slot_offset += aligned(form_bytes(weight));
+      }
+      views.push_back(view);
+      flat.push_back(view);
+    }
+  }
+}
+
+void WeightStore::load_residents(ThreadPool& pool, const Options& options) {
+  struct Piece {
+    const WeightSpec* weight;
+    std::int64_t first;
+    std::int64_t count;
+    std::byte* target;
+    std::size_t bytes;
+  };
+  std::vector<Piece> pieces;
+  std::size_t total = 0;
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    for (std::size_t w = 0; w < groups_[g].weights.size(); ++w) {
+      const WeightSpec& weight = groups_[g].weights[w];
+      if (!is_resident(weight)) continue;
+      // The buffers are this object's own; views are const for those who compute with them.
+      auto* target = const_cast<std::byte*>(views_[g][w].data);
+      const std::int64_t rows = row_layout(*weight.source).rows;
+      const std::int64_t step = rows_per_piece(*weight.source, kPieceBytes);
+      const std::size_t row_bytes =
+          rows == 0 ? 0 : form_bytes(weight) / static_cast<std::size_t>(rows);
+      for (std::int64_t first = 0; first < rows; first += step) {
+        const std::int64_t count = std::min(step, rows - first);
+        pieces.push_back({&weight, first, count,
+                          target + static_cast<std::size_t>(first) * row_bytes,
+                          static_cast<std::size_t>(count) * row_bytes});
+      }
+      total += form_bytes(weight);
+    }
+  }
+  std::vector<ReadScratch> scratch(static_cast<std::size_t>(pool.threads()));
+  std::atomic<std::size_t> done = 0;
+  pool.parallel_for(static_cast<std::int64_t>(pieces.size()), [&](std::int64_t i, int thread) {
+    const Piece& piece = pieces[static_cast<std::size_t>(i)];
+    read_rows(checkpoint_, *piece.weight->source, piece.weight->form, piece.first, piece.count,
+              {piece.target, piece.bytes}, scratch[static_cast<std::size_t>(thread)], isa_);
+    const std::size_t now = done.fetch_add(piece.bytes) + piece.bytes;
+    if (options.on_progress) options.on_progress(now, total);
+  });
+}
+
+WeightStore::Lease WeightStore::take(std::size_t group) {
+  std::vector<TensorView> views = views_[group];
+  const std::ptrdiff_t index = stream_index_[group];
+  if (index < 0) return {nullptr, std::move(views)};
+  const auto slot = stream_->take(static_cast<std::size_t>(index));
+  for (std::size_t w = 0; w < views.size(); ++w) {
+    if (is_streamed(groups_[group].weights[w])) {
+      views[w].data = slot.data() + slot_offsets_[group][w];
+    }
+  }
+  return {stream_.get(), std::move(views)};
+}
+
+WeightStore::Lease::~Lease() {
+  if (stream_ != nullptr) stream_->give_back();
+}
+
+void WeightStore::fetch_rows(std::size_t group, std::size_t weight,
+                             std::span<const std::int32_t> ids, std::span<float> out) {
+  const WeightSpec& spec = groups_[group].weights[weight];
+  const TensorView& view = views_[group][weight];
+  const std::int64_t width = row_layout(*spec.source).row_elements;
+  const std::size_t row_bytes = packed_bytes(spec.form, width).value();
+  std::vector<std::byte> row(view.data == nullptr ? row_bytes : 0);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const std::byte* stored = nullptr;
+    if (view.data != nullptr) {
+      stored = view.data + static_cast<std::size_t>(ids[i]) * row_bytes;
+    } else {
+      read_rows(checkpoint_, *spec.source, spec.form, ids[i], 1, row, row_scratch_, isa_);
+      stored = row.data();
+    }
+    decode_row(spec.form, stored, width, out.data() + i * static_cast<std::size_t>(width), isa_);
+  }
+}
+
+}  // namespace shoehorn
