@@ -4,14 +4,10 @@
 #include <atomic>
 #include <condition_variable>
 #include <exception>
-#include <fstream>
 #include <mutex>
-#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
-
-#include <sched.h>
 
 #include "shoehorn/error.h"
 
@@ -120,29 +116,6 @@ void ThreadPool::run(std::int64_t pieces, Loop loop) {
   shared.run_pieces(0);
   while (shared.busy.load(std::memory_order_acquire) != 0) pause_processor();
   if (shared.error) std::rethrow_exception(std::exchange(shared.error, nullptr));
-}
-
-int usable_processors() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  int count = 1;
-  if (::sched_getaffinity(0, sizeof(set), &set) == 0) count = std::max(1, CPU_COUNT(&set));
-  // A quota of 1.5 processors is served by two threads.
-  const auto limit_by = [&](double quota, double period) {
-    if (quota > 0 && period > 0) {
-      count = std::min(count, std::max(1, static_cast<int>(quota / period + 0.999)));
-    }
-  };
-  std::string quota;
-  double period = 0;
-  if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2 >> quota >> period && quota != "max") {
-    limit_by(std::stod(quota), period);
-  }
-  double quota_us = 0;
-  std::ifstream v1_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-  std::ifstream v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  if (v1_quota >> quota_us && v1_period >> period) limit_by(quota_us, period);
-  return count;
 }
 
 }  // namespace shoehorn

@@ -43,7 +43,4 @@ class ThreadPool {
   int threads_;
 };
 
-/// Processors that this process may use: its affinity mask, cut by a cgroup quota (v1 or v2).
-int usable_processors();
-
 }  // namespace shoehorn
