@@ -1,0 +1,104 @@
+// The front door of attention: checks sizes and picks the path.
+#include "kernels/attention.h"
+
+#include <algorithm>
+
+#include "shoehorn/error.h"
+
+#include "base/str_cat.h"
+#include "kernels/attention_paths.h"
+#include "kernels/decode_row.h"
+#include "kernels/ranges.h"
+
+namespace shoehorn {
+namespace {
+
+void require_cache(const KvCacheView& cache) {
+  const DType dtype = cache.dtype;
+  if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16) {
+    throw UnsupportedError(
+        str_cat("attention: a cache of ", to_string(dtype), "; F32, F16 and BF16 are"));
+  }
+  if (cache.kv_heads < 1 || cache.head_dim < 1 || cache.capacity < 0) {
+    throw ArgumentError(str_cat("attention: a cache of ", cache.kv_heads, " heads, ",
+                                cache.capacity, " positions, head_dim ", cache.head_dim));
+  }
+}
+
+void require_room(const KvCacheView& cache, std::int64_t start, std::int64_t count) {
+  if (start < 0 || start > cache.capacity || count > cache.capacity - start) {
+    throw ArgumentError(str_cat("attention: positions ", start, " to ", start + count - 1,
+                                " in a cache of ", cache.capacity));
+  }
+}
+
+}  // namespace
+
+std::size_t KvCacheView::bytes_each() const {
+  return packed_bytes(dtype, kv_heads * capacity * head_dim).value();
+}
+
+void store_kv(std::span<const float> k, std::span<const float> v, std::int64_t start,
+              const KvCacheView& cache, ExecContext& ctx) {
+  require_cache(cache);
+  const std::int64_t row = cache.kv_heads * cache.head_dim;
+  const auto count = static_cast<std::int64_t>(k.size()) / row;
+  if (k.size() != v.size() || static_cast<std::int64_t>(k.size()) != count * row) {
+    throw ArgumentError(str_cat("store_kv: k of ", k.size(), " and v of ", v.size(),
+                                " values are not rows of ", cache.kv_heads, " heads of ",
+                                cache.head_dim));
+  }
+  require_room(cache, start, count);
+  const std::size_t head_bytes = packed_bytes(cache.dtype, cache.head_dim).value();
+  const std::int64_t grain = 8192 / (row + 1);  // about 10 us
+  for_ranges(ctx.pool, count, grain, [&](std::int64_t begin, std::int64_t end, int /*thread*/) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      for (std::int64_t head = 0; head < cache.kv_heads; ++head) {
+        const std::int64_t from = t * row + head * cache.head_dim;
+        const std::size_t to =
+            static_cast<std::size_t>(head * cache.capacity + start + t) * head_bytes;
+        encode_row(cache.dtype, k.data() + from, cache.head_dim, cache.keys + to, ctx.isa);
+        encode_row(cache.dtype, v.data() + from, cache.head_dim, cache.values + to, ctx.isa);
+      }
+    }
+  });
+}
+
+void attention(std::span<const float> q, std::int64_t start, const KvCacheView& cache,
+               const AttentionParams& params, std::span<float> out, ExecContext& ctx) {
+  require_cache(cache);
+  if (params.heads < 1 || params.heads % cache.kv_heads != 0) {
+    throw ArgumentError(str_cat("attention: ", params.heads, " heads do not share ", cache.kv_heads,
+                                " kv heads evenly"));
+  }
+  const std::int64_t row = params.heads * cache.head_dim;
+  const auto queries = static_cast<std::int64_t>(q.size()) / row;
+  if (q.size() != out.size() || static_cast<std::int64_t>(q.size()) != queries * row) {
+    throw ArgumentError(str_cat("attention: q of ", q.size(), " and out of ", out.size(),
+                                " values are not rows of ", params.heads, " heads of ",
+                                cache.head_dim));
+  }
+  require_room(cache, start, queries);
+  if (queries == 0) return;
+  const AttentionJob job{.q = q.data(),
+                         .queries = queries,
+                         .start = start,
+                         .cache = cache,
+                         .params = params,
+                         .out = out.data()};
+  switch (ctx.isa) {
+    case Isa::kAvx512: return attention_blocked(job, avx512::kAttention, ctx);
+    case Isa::kAvx2: return attention_blocked(job, avx2::kAttention, ctx);
+    case Isa::kRef: return ref::attention(job, ctx);
+  }
+}
+
+std::size_t attention_workspace_bytes(std::int64_t queries, std::int64_t positions,
+                                      std::int64_t heads, std::int64_t kv_heads,
+                                      std::int64_t head_dim, int threads) {
+  return std::max(
+      attention_ref_workspace_bytes(positions, threads),
+      attention_blocked_workspace_bytes(queries, positions, heads, kv_heads, head_dim, threads));
+}
+
+}  // namespace shoehorn

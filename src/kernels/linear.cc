@@ -1,0 +1,193 @@
+// The front door of linear: checks sizes, picks the path, cuts the weights into pieces of work.
+#include "kernels/linear.h"
+
+#include <algorithm>
+#include <array>
+
+#include "shoehorn/error.h"
+
+#include "base/str_cat.h"
+#include "kernels/decode_row.h"
+#include "kernels/linear_paths.h"
+
+namespace shoehorn {
+namespace {
+
+// Above this many rows of x the blocked product is faster than dot products (measured: see
+// linear_bench.cc).
+constexpr std::int64_t kMostDotRows = 8;
+// Weights of one piece: five microseconds of reading. Less makes handing out cost, more makes the
+// last piece late.
+constexpr std::size_t kPieceBytes = 96 * 1024;
+// Below this the caller's own core is done before another one has noticed.
+constexpr std::size_t kAloneBytes = 48 * 1024;
+// Rows of a weight that a kernel works on together.
+constexpr std::int64_t kRowGroup = 4;
+constexpr std::size_t kMostTasks = 16;
+
+void require_task(const LinearTask& task, std::int64_t k, std::int64_t rows) {
+  const TensorView& weight = *task.weight;
+  if (weight.shape.rank() != 2 || weight.shape[1] != k) {
+    throw ArgumentError(str_cat("linear: weight ", to_string(weight.shape),
+                                " does not multiply rows of ", k, " values"));
+  }
+  const std::int64_t n = weight.shape[0];
+  if (static_cast<std::int64_t>(task.y.size()) != rows * n) {
+    throw ArgumentError(
+        str_cat("linear: y of ", task.y.size(), " values for ", rows, " rows of ", n, " outputs"));
+  }
+  if (!task.bias.empty() && static_cast<std::int64_t>(task.bias.size()) != n) {
+    throw ArgumentError(
+        str_cat("linear: bias of ", task.bias.size(), " values for ", n, " outputs"));
+  }
+  if (!is_floating(weight.dtype) && !is_block(weight.dtype)) {
+    throw UnsupportedError(str_cat("linear: weights of dtype ", to_string(weight.dtype),
+                                   "; floating and GGUF block types are"));
+  }
+  if (n > 0 && k > 0 && weight.data == nullptr) {
+    throw ArgumentError("linear: the weight is not in memory");
+  }
+}
+
+// Null where rows are decoded to float32 first.
+DotPath dot_path(DType dtype, Isa isa) {
+  switch (dtype) {
+    case DType::kF32:
+      return isa == Isa::kAvx512 ? avx512::dot_f32
+             : isa == Isa::kAvx2 ? avx2::dot_f32
+                                 : ref::dot_f32;
+    case DType::kBF16:
+      return isa == Isa::kAvx512 ? avx512::dot_bf16
+             : isa == Isa::kAvx2 ? avx2::dot_bf16
+                                 : ref::dot_bf16;
+    case DType::kF16:
+      return isa == Isa::kAvx512 ? avx512::dot_f16
+             : isa == Isa::kAvx2 ? avx2::dot_f16
+                                 : ref::dot_f16;
+    default: return nullptr;
+  }
+}
+
+// One task's share of the loop: pieces first_piece .. first_piece + pieces - 1.
+struct TaskPieces {
+  DotJob job;
+  DType dtype = DType::kF32;
+  DotPath dot = nullptr;
+  std::int64_t outputs = 0;
+  std::int64_t outputs_per_piece = 1;
+  std::int64_t first_piece = 0;
+};
+
+TaskPieces cut(const LinearTask& task, std::span<const float> x, std::int64_t rows,
+               std::int64_t first_piece, Isa isa) {
+  const TensorView& weight = *task.weight;
+  TaskPieces cut;
+  cut.dtype = weight.dtype;
+  cut.dot = dot_path(weight.dtype, isa);
+  cut.outputs = weight.shape[0];
+  cut.first_piece = first_piece;
+  cut.job = {.weight = weight.data,
+             .row_bytes = packed_bytes(weight.dtype, weight.shape[1]).value(),
+             .k = weight.shape[1],
+             .x = x.data(),
+             .rows = rows,
+             .bias = task.bias.empty() ? nullptr : task.bias.data(),
+             .y = task.y.data(),
+             .ldy = cut.outputs,
+             .accumulate = task.accumulate};
+  const std::size_t group_bytes = std::max<std::size_t>(cut.job.row_bytes * kRowGroup, 1);
+  cut.outputs_per_piece =
+      kRowGroup * static_cast<std::int64_t>(std::max<std::size_t>(kPieceBytes / group_bytes, 1));
+  return cut;
+}
+
+// Types without a kernel of their own: a row is decoded to float32 in scratch that stays in the
+// nearest cache, then multiplied from there.
+void dot_decoded(const TaskPieces& task, std::int64_t begin, std::int64_t end, float* scratch,
+                 Isa isa) {
+  const DotPath dot = dot_path(DType::kF32, isa);
+  DotJob job = task.job;
+  job.weight = reinterpret_cast<const std::byte*>(scratch);
+  for (std::int64_t n = begin; n < end; ++n) {
+    decode_row(task.dtype, task.job.weight + static_cast<std::size_t>(n) * job.row_bytes, job.k,
+               scratch, isa);
+    job.y = task.job.y + n;
+    job.bias = task.job.bias == nullptr ? nullptr : task.job.bias + n;
+    dot(job, 0, 1);
+  }
+}
+
+void linear_dot(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
+                ExecContext& ctx) {
+  std::array<TaskPieces, kMostTasks> cuts;
+  std::int64_t pieces = 0;
+  std::size_t bytes = 0;
+  std::int64_t scratch_floats = 0;
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    cuts[i] = cut(tasks[i], x, rows, pieces, ctx.isa);
+    pieces += (cuts[i].outputs + cuts[i].outputs_per_piece - 1) / cuts[i].outputs_per_piece;
+    bytes += static_cast<std::size_t>(cuts[i].outputs) * cuts[i].job.row_bytes;
+    if (cuts[i].dot == nullptr) scratch_floats = std::max(scratch_floats, cuts[i].job.k);
+  }
+  const std::size_t mark = ctx.workspace.mark();
+  scratch_floats = (scratch_floats + 15) / 16 * 16;
+  float* const scratch =
+      ctx.workspace.take<float>(static_cast<std::size_t>(scratch_floats * ctx.pool.threads()))
+          .data();
+  const auto run_piece = [&](std::int64_t piece, int thread) {
+    std::size_t i = tasks.size() - 1;
+    while (cuts[i].first_piece > piece) --i;
+    const TaskPieces& task = cuts[i];
+    const std::int64_t begin = (piece - task.first_piece) * task.outputs_per_piece;
+    const std::int64_t end = std::min(begin + task.outputs_per_piece, task.outputs);
+    if (task.dot != nullptr) {
+      task.dot(task.job, begin, end);
+    } else {
+      dot_decoded(task, begin, end, scratch + scratch_floats * thread, ctx.isa);
+    }
+  };
+  if (bytes <= kAloneBytes) {
+    for (std::int64_t piece = 0; piece < pieces; ++piece) run_piece(piece, 0);
+  } else {
+    ctx.pool.parallel_for(pieces, run_piece);
+  }
+  ctx.workspace.release(mark);
+}
+
+}  // namespace
+
+void linear(const TensorView& weight, std::span<const float> bias, std::span<const float> x,
+            std::int64_t rows, std::span<float> y, ExecContext& ctx) {
+  const LinearTask task{.weight = &weight, .bias = bias, .y = y};
+  linear_many({&task, 1}, x, rows, ctx);
+}
+
+void linear_many(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
+                 ExecContext& ctx) {
+  if (tasks.empty()) return;
+  if (rows < 0 || (rows == 0 && !x.empty()) ||
+      (rows > 0 && x.size() % static_cast<std::size_t>(rows) != 0)) {
+    throw ArgumentError(str_cat("linear: x of ", x.size(), " values is not ", rows, " rows"));
+  }
+  if (rows == 0) return;
+  const std::int64_t k = static_cast<std::int64_t>(x.size()) / rows;
+  for (const LinearTask& task : tasks) require_task(task, k, rows);
+  while (!tasks.empty()) {
+    const auto now = tasks.first(std::min(tasks.size(), kMostTasks));
+    if (rows <= kMostDotRows || k == 0 || ctx.isa == Isa::kRef) {
+      linear_dot(now, x, rows, ctx);
+    } else {
+      linear_gemm(now, x, rows, ctx);
+    }
+    tasks = tasks.subspan(now.size());
+  }
+}
+
+std::size_t linear_workspace_bytes(std::int64_t rows, std::int64_t k, int threads) {
+  const std::size_t row = static_cast<std::size_t>((k + 15) / 16 * 16) * sizeof(float);
+  const std::size_t decoded = row * static_cast<std::size_t>(threads);
+  const std::size_t gemm = rows > kMostDotRows ? linear_gemm_workspace_bytes(rows, k, threads) : 0;
+  return std::max(decoded, gemm);
+}
+
+}  // namespace shoehorn

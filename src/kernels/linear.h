@@ -1,0 +1,49 @@
+// y = x · Wᵀ + b, as torch.nn.Linear has it, with W in whatever form the checkpoint stores. A few
+// rows of x are dot products straight from the stored bytes (bound by memory); many rows are a
+// blocked matrix product over widened tiles (bound by arithmetic). Several weights of one x share a
+// loop.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "kernels/exec_context.h"
+#include "tensor/tensor.h"
+
+namespace shoehorn {
+
+/// One weight of a linear_many.
+struct LinearTask {
+  const TensorView* weight = nullptr;  // [N, K], any floating or GGUF block dtype
+  std::span<const float> bias;         // [N], or empty
+  std::span<float> y;                  // [rows, N]
+  bool accumulate = false;             // y += instead of y =
+};
+
+/// y[m, n] = sum_k x[m, k] · W[n, k] + bias[n]
+///
+///   weight [N, K]     as stored: F32, F16, BF16, F64, the 8-bit floats, GGUF blocks; any alignment
+///   bias   [N]        float32, or empty
+///   x      [rows, K]  float32
+///   y      [rows, N]  float32, not overlapping x
+///
+/// Sums are float32 in an order that depends on the weight's dtype, its shape, `rows` and the
+/// instruction set, never on threads, alignment or place: results are the same bits wherever the
+/// weight lives. A row's result differs by rounding only between different `rows`. Takes
+/// linear_workspace_bytes() of the workspace and gives them back. Throws ArgumentError if sizes
+/// disagree, UnsupportedError for a dtype that is not a number, DeviceError if the workspace is
+/// too small.
+void linear(const TensorView& weight, std::span<const float> bias, std::span<const float> x,
+            std::int64_t rows, std::span<float> y, ExecContext& ctx);
+
+/// The same for several weights of one K with the same x (q, k and v; gate and up) in one parallel
+/// loop. The result of each is what linear() would give; no y may overlap another or x.
+void linear_many(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
+                 ExecContext& ctx);
+
+/// Workspace that linear() and linear_many() take at most for up to `rows` rows of up to `k`
+/// values.
+std::size_t linear_workspace_bytes(std::int64_t rows, std::int64_t k, int threads);
+
+}  // namespace shoehorn

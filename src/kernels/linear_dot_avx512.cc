@@ -1,0 +1,167 @@
+// Dot products of a few rows with stored weights, sixteen values at a time. Bound by memory when
+// the weights are not in a cache: four rows of W run side by side, which gives each load of x four
+// uses and the multiply-adds enough independent sums, and lines are asked for well ahead of their
+// use.
+#include <cstddef>
+#include <cstdint>
+
+#include <immintrin.h>
+
+#include "kernels/linear_paths.h"
+#include "kernels/vector_avx512.h"
+
+namespace shoehorn::avx512 {
+namespace {
+
+// How far ahead of its use a row's line is asked for.
+constexpr std::int64_t kAheadBytes = 2048;
+// Values of a row in one turn of the loop.
+constexpr std::int64_t kStep = 2 * kLanes;
+// Rows of x at a time: with four rows of W, sixteen sums.
+constexpr int kMostRowsAtOnce = 4;
+
+// Where the lines to prefetch are, in bytes from the one in use. Streams of a group of R rows go on
+// in the next group, so beyond its row's end a stream continues R - 1 rows further.
+struct Ahead {
+  std::int64_t bytes = 0;       // in the same row
+  std::int64_t last_byte = 0;   // of the row, from which on the next group is meant
+  std::int64_t next_group = 0;  // in the next group; 0 where there is none: a line in use, no cost
+};
+
+void prefetch_start(const std::byte* row, std::int64_t bytes) {
+  for (std::int64_t at = 0; at < bytes; at += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(row + at), _MM_HINT_T0);
+  }
+}
+
+// Sums of R rows of W times M rows of x. One row of x alone has two sums an output, so that eight
+// multiply-adds are under way.
+template <typename Load, int R, int M>
+void dot_group(const std::byte* w, std::int64_t row_bytes, std::int64_t k, const float* x,
+               const Ahead& ahead, float (&sums)[R][M]) {
+  constexpr int kChains = M == 1 ? 2 : 1;
+  __m512 acc[R][M][kChains];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 2
+      for (int c = 0; c < kChains; ++c) acc[r][m][c] = _mm512_setzero_ps();
+    }
+  }
+  std::int64_t i = 0;
+  for (; i + kStep <= k; i += kStep) {
+    const std::int64_t at = i * Load::kBytes;
+    const std::int64_t distance = at < ahead.last_byte ? ahead.bytes : ahead.next_group;
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+      for (std::int64_t line = 0; line < kStep * Load::kBytes; line += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(w + r * row_bytes + at + line + distance),
+                     _MM_HINT_T0);
+      }
+    }
+#pragma GCC unroll 2
+    for (int u = 0; u < 2; ++u) {
+      __m512 values[R];
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) values[r] = Load::full(w + r * row_bytes, i + u * kLanes);
+#pragma GCC unroll 8
+      for (int m = 0; m < M; ++m) {
+        const __m512 inputs = _mm512_loadu_ps(x + m * k + i + u * kLanes);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+          acc[r][m][u % kChains] = _mm512_fmadd_ps(values[r], inputs, acc[r][m][u % kChains]);
+        }
+      }
+    }
+  }
+  for (; i < k; i += kLanes) {
+    const __mmask16 lanes = first_lanes(k - i < kLanes ? k - i : kLanes);
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m) {
+      const __m512 inputs = _mm512_maskz_loadu_ps(lanes, x + m * k + i);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const __m512 values = Load::part(w + r * row_bytes, i, lanes);
+        acc[r][m][0] = _mm512_fmadd_ps(values, inputs, acc[r][m][0]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m) {
+      __m512 sum = acc[r][m][0];
+      if (kChains == 2) sum = _mm512_add_ps(sum, acc[r][m][kChains - 1]);
+      sums[r][m] = _mm512_reduce_add_ps(sum);
+    }
+  }
+}
+
+template <typename Load, int R, int M>
+void outputs_of_rows(const DotJob& job, std::int64_t n, std::int64_t first_row,
+                     const Ahead& ahead) {
+  float sums[R][M];
+  const auto row_bytes = static_cast<std::int64_t>(job.row_bytes);
+  dot_group<Load, R, M>(job.weight + n * row_bytes, row_bytes, job.k, job.x + first_row * job.k,
+                        ahead, sums);
+  for (int m = 0; m < M; ++m) {
+    float* const y = job.y + (first_row + m) * job.ldy + n;
+    for (int r = 0; r < R; ++r) {
+      const float value = job.bias != nullptr ? sums[r][m] + job.bias[n + r] : sums[r][m];
+      y[r] = job.accumulate ? y[r] + value : value;
+    }
+  }
+}
+
+// All rows of x with R rows of W; after the first few, W comes from the nearest cache.
+template <typename Load, int R>
+void outputs(const DotJob& job, std::int64_t n, const Ahead& ahead) {
+  const Ahead none;
+  std::int64_t m = 0;
+  for (; m + kMostRowsAtOnce <= job.rows; m += kMostRowsAtOnce) {
+    outputs_of_rows<Load, R, 4>(job, n, m, m == 0 ? ahead : none);
+  }
+  const Ahead& rest = m == 0 ? ahead : none;
+  switch (job.rows - m) {
+    case 1: outputs_of_rows<Load, R, 1>(job, n, m, rest); break;
+    case 2: outputs_of_rows<Load, R, 2>(job, n, m, rest); break;
+    case 3: outputs_of_rows<Load, R, 3>(job, n, m, rest); break;
+    default: break;
+  }
+}
+
+template <typename Load>
+void dot(const DotJob& job, std::int64_t begin, std::int64_t end) {
+  constexpr int kGroup = 4;
+  const auto row_bytes = static_cast<std::int64_t>(job.row_bytes);
+  const std::int64_t distance = kAheadBytes < row_bytes ? kAheadBytes : row_bytes;
+  Ahead ahead{.bytes = distance, .last_byte = row_bytes - distance};
+  const std::int64_t rows_here = end - begin < kGroup ? end - begin : kGroup;
+  for (std::int64_t r = 0; r < rows_here; ++r) {
+    prefetch_start(job.weight + (begin + r) * row_bytes, distance);
+  }
+  std::int64_t n = begin;
+  for (; n + kGroup <= end; n += kGroup) {
+    const bool last = n + 2 * kGroup > end;
+    ahead.next_group = last ? 0 : distance + (kGroup - 1) * row_bytes;
+    outputs<Load, kGroup>(job, n, ahead);
+  }
+  const Ahead none;
+  for (; n < end; ++n) outputs<Load, 1>(job, n, none);
+}
+
+}  // namespace
+
+void dot_f32(const DotJob& job, std::int64_t begin, std::int64_t end) {
+  dot<LoadF32>(job, begin, end);
+}
+void dot_bf16(const DotJob& job, std::int64_t begin, std::int64_t end) {
+  dot<LoadBf16>(job, begin, end);
+}
+void dot_f16(const DotJob& job, std::int64_t begin, std::int64_t end) {
+  dot<LoadF16>(job, begin, end);
+}
+
+}  // namespace shoehorn::avx512

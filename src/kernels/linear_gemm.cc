@@ -1,0 +1,170 @@
+// The blocked matrix product of linear(): rows of x are packed side by side into panels once, then
+// each piece of work widens a tile of weights that stays in its core's own cache and multiplies all
+// panels with it. Weights are broadcast, rows of x fill the vectors: that way stored rows need no
+// transposition, only widening, which for few rows costs as much as the arithmetic (GotoBLAS, Goto
+// and van de Geijn 2008, with the roles of A and B exchanged).
+#include <algorithm>
+#include <array>
+
+#include "kernels/decode_row.h"
+#include "kernels/linear_paths.h"
+
+namespace shoehorn {
+namespace {
+
+// Rows of x packed at a time: bounds the workspace.
+constexpr std::int64_t kPackedRows = 512;
+// A tile's results, kTileRows x kTileOutputs floats, and its widened weights share a second-level
+// cache of 1 to 2 MiB with the panels that stream through.
+constexpr std::int64_t kTileRows = 256;
+constexpr std::int64_t kTileOutputs = 192;
+// Tiles are multiples of what the innermost kernels take (12 or 6).
+constexpr std::int64_t kOutputGroup = 12;
+constexpr std::size_t kMostTasks = 16;
+constexpr std::int64_t kWidestPanel = 32;
+
+std::int64_t round_up(std::int64_t value, std::int64_t step) {
+  return (value + step - 1) / step * step;
+}
+
+std::int64_t ceil_div(std::int64_t value, std::int64_t by) {
+  return (value + by - 1) / by;
+}
+
+const GemmPath& gemm_path(Isa isa) {
+  return isa == Isa::kAvx512 ? avx512::kGemm : avx2::kGemm;
+}
+
+constexpr std::int64_t kWidenedFloats = kTileOutputs * kWidenedStride;
+constexpr std::int64_t kThreadFloats = kWidenedFloats + kTileRows * kTileOutputs;
+
+// One call's x, packed: depth block after depth block, in each all panels.
+struct PackedRows {
+  const GemmPath* path;
+  float* data;
+  std::int64_t rows;
+  std::int64_t k;
+
+  std::int64_t panels() const { return ceil_div(rows, path->width); }
+  std::int64_t depth_at(std::int64_t k0) const { return std::min(kGemmDepth, k - k0); }
+  float* panel(std::int64_t k0, std::int64_t index) const {
+    return data + (k0 * panels() + index * depth_at(k0)) * path->width;
+  }
+};
+
+void pack_rows(const PackedRows& packed, const float* x, ExecContext& ctx) {
+  const std::int64_t width = packed.path->width;
+  ctx.pool.parallel_for(packed.panels(), [&](std::int64_t index, int /*thread*/) {
+    const std::int64_t rows = std::min(width, packed.rows - index * width);
+    for (std::int64_t k0 = 0; k0 < packed.k; k0 += kGemmDepth) {
+      packed.path->pack(x + index * width * packed.k + k0, packed.k, rows, packed.depth_at(k0),
+                        packed.panel(k0, index));
+    }
+  });
+}
+
+struct Tile {
+  const LinearTask* task;
+  std::int64_t first_row;  // a multiple of the panel width
+  std::int64_t rows;
+  std::int64_t first_output;
+  std::int64_t outputs;
+};
+
+void widen_tile(const Tile& tile, std::int64_t k0, std::int64_t depth, float* widened, Isa isa) {
+  const TensorView& weight = *tile.task->weight;
+  const std::size_t row_bytes = packed_bytes(weight.dtype, weight.shape[1]).value();
+  // kGemmDepth is a multiple of every block's elements, so a depth block begins at a whole byte.
+  const std::size_t offset = packed_bytes(weight.dtype, k0).value();
+  const std::byte* row =
+      weight.data + static_cast<std::size_t>(tile.first_output) * row_bytes + offset;
+  for (std::int64_t n = 0; n < tile.outputs; ++n, row += row_bytes) {
+    decode_row(weight.dtype, row, depth, widened + n * kWidenedStride, isa);
+  }
+}
+
+void run_tile(const Tile& tile, const PackedRows& packed, std::int64_t row_offset, float* scratch,
+              Isa isa) {
+  const GemmPath& path = *packed.path;
+  float* const widened = scratch;
+  float* const results = scratch + kWidenedFloats;  // [panels, outputs, width]
+  const std::int64_t panels = ceil_div(tile.rows, path.width);
+  const std::int64_t first_panel = tile.first_row / path.width;
+  const std::int64_t panel_results = tile.outputs * path.width;
+  for (std::int64_t k0 = 0; k0 < packed.k; k0 += kGemmDepth) {
+    const std::int64_t depth = packed.depth_at(k0);
+    widen_tile(tile, k0, depth, widened, isa);
+    for (std::int64_t i = 0; i < panels; ++i) {
+      const std::int64_t rows = std::min(path.width, tile.rows - i * path.width);
+      path.multiply(widened, tile.outputs, packed.panel(k0, first_panel + i), depth, rows,
+                    results + i * panel_results, k0 == 0);
+    }
+  }
+  const std::int64_t ldy = tile.task->weight->shape[0];
+  const float* const bias =
+      tile.task->bias.empty() ? nullptr : tile.task->bias.data() + tile.first_output;
+  for (std::int64_t i = 0; i < panels; ++i) {
+    const std::int64_t rows = std::min(path.width, tile.rows - i * path.width);
+    const std::int64_t row = row_offset + tile.first_row + i * path.width;
+    path.store(results + i * panel_results, tile.outputs, rows, bias, tile.task->accumulate,
+               tile.task->y.data() + row * ldy + tile.first_output, ldy);
+  }
+}
+
+// Multiplies packed rows, which are rows row_offset and on of x and y, with all weights.
+void multiply_packed(std::span<const LinearTask> tasks, const PackedRows& packed,
+                     std::int64_t row_offset, float* scratch, ExecContext& ctx) {
+  const std::int64_t row_blocks = ceil_div(packed.rows, kTileRows);
+  std::int64_t all_outputs = 0;
+  for (const LinearTask& task : tasks) all_outputs += task.weight->shape[0];
+  // Eight tiles a thread if that leaves tiles worth widening for.
+  const std::int64_t share = all_outputs * row_blocks / (std::int64_t{8} * ctx.pool.threads());
+  const std::int64_t width =
+      std::clamp(round_up(share, kOutputGroup), 4 * kOutputGroup, kTileOutputs);
+  std::array<std::int64_t, kMostTasks + 1> first_piece{};
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    first_piece[i + 1] = first_piece[i] + ceil_div(tasks[i].weight->shape[0], width) * row_blocks;
+  }
+  ctx.pool.parallel_for(first_piece[tasks.size()], [&](std::int64_t piece, int thread) {
+    std::size_t i = tasks.size() - 1;
+    while (first_piece[i] > piece) --i;
+    const std::int64_t index = piece - first_piece[i];
+    const std::int64_t first_row = index % row_blocks * kTileRows;
+    const std::int64_t first_output = index / row_blocks * width;
+    const Tile tile{.task = &tasks[i],
+                    .first_row = first_row,
+                    .rows = std::min(kTileRows, packed.rows - first_row),
+                    .first_output = first_output,
+                    .outputs = std::min(width, tasks[i].weight->shape[0] - first_output)};
+    run_tile(tile, packed, row_offset, scratch + thread * kThreadFloats, ctx.isa);
+  });
+}
+
+}  // namespace
+
+void linear_gemm(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
+                 ExecContext& ctx) {
+  const std::int64_t k = tasks.front().weight->shape[1];
+  const GemmPath& path = gemm_path(ctx.isa);
+  const std::size_t mark = ctx.workspace.mark();
+  const std::int64_t most_rows = round_up(std::min(rows, kPackedRows), path.width);
+  float* const data = ctx.workspace.take<float>(static_cast<std::size_t>(most_rows * k)).data();
+  float* const scratch =
+      ctx.workspace.take<float>(static_cast<std::size_t>(kThreadFloats * ctx.pool.threads()))
+          .data();
+  for (std::int64_t first = 0; first < rows; first += kPackedRows) {
+    const PackedRows packed{
+        .path = &path, .data = data, .rows = std::min(kPackedRows, rows - first), .k = k};
+    pack_rows(packed, x.data() + first * k, ctx);
+    multiply_packed(tasks, packed, first, scratch, ctx);
+  }
+  ctx.workspace.release(mark);
+}
+
+std::size_t linear_gemm_workspace_bytes(std::int64_t rows, std::int64_t k, int threads) {
+  const std::int64_t packed = round_up(std::min(rows, kPackedRows), kWidestPanel) * k;
+  const std::int64_t floats = round_up(packed, 16) + kThreadFloats * threads;
+  return static_cast<std::size_t>(floats) * sizeof(float);
+}
+
+}  // namespace shoehorn
