@@ -24,12 +24,21 @@ from llama_shape import LlamaShape
 from safetensors_stream import DTYPES, TensorSpec, write_folder
 
 LAYER_NAMES = {
-    "attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
 }
-OTHER_NAMES = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight",
-               "output.weight": "lm_head.weight"}
+OTHER_NAMES = {
+    "token_embd.weight": "model.embed_tokens.weight",
+    "output_norm.weight": "model.norm.weight",
+    "output.weight": "lm_head.weight",
+}
 CONTROL_TOKEN = 3  # tokenizer.ggml.token_type
 
 
@@ -64,14 +73,18 @@ def shape_of(meta: dict, names: set[str]) -> LlamaShape:
     # The metadata holds 1e-5 as the float32 nearest to it: the shortest decimal is what was meant.
     eps = float(str(np.float32(meta["llama.attention.layer_norm_rms_epsilon"])))
     return LlamaShape(
-        hidden_size=hidden, intermediate_size=int(meta["llama.feed_forward_length"]),
-        num_hidden_layers=int(meta["llama.block_count"]), num_attention_heads=heads,
+        hidden_size=hidden,
+        intermediate_size=int(meta["llama.feed_forward_length"]),
+        num_hidden_layers=int(meta["llama.block_count"]),
+        num_attention_heads=heads,
         num_key_value_heads=int(meta.get("llama.attention.head_count_kv", heads)),
         vocab_size=len(meta["tokenizer.ggml.tokens"]),
         head_dim=int(meta.get("llama.attention.key_length", hidden // heads)),
         tie_word_embeddings="output.weight" not in names,
         max_position_embeddings=int(meta["llama.context_length"]),
-        rope_theta=float(meta.get("llama.rope.freq_base", 10000.0)), rms_norm_eps=eps)
+        rope_theta=float(meta.get("llama.rope.freq_base", 10000.0)),
+        rms_norm_eps=eps,
+    )
 
 
 def tokenizer_json(meta: dict) -> dict:
@@ -80,19 +93,42 @@ def tokenizer_json(meta: dict) -> dict:
     if kind != ("gpt2", "smollm"):
         raise SystemExit(f"tokenizer.ggml.model, pre are {kind}: only gpt2, smollm; give --tokenizer FOLDER")
     tokens = meta["tokenizer.ggml.tokens"]
-    added = [{"id": i, "content": tokens[i], "single_word": False, "lstrip": False, "rstrip": False,
-              "normalized": False, "special": True}
-             for i, kind in enumerate(meta["tokenizer.ggml.token_type"]) if kind == CONTROL_TOKEN]
+    added = [
+        {
+            "id": i,
+            "content": tokens[i],
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
+        for i, kind in enumerate(meta["tokenizer.ggml.token_type"])
+        if kind == CONTROL_TOKEN
+    ]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     digits = {"type": "Digits", "individual_digits": True}
     return {
-        "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": None,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [digits, byte_level]},
-        "post_processor": None, "decoder": byte_level,
-        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
-                  "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False,
-                  "ignore_merges": False, "vocab": {token: i for i, token in enumerate(tokens)},
-                  "merges": [merge.split(" ") for merge in meta["tokenizer.ggml.merges"]]},
+        "post_processor": None,
+        "decoder": byte_level,
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": {token: i for i, token in enumerate(tokens)},
+            "merges": [merge.split(" ") for merge in meta["tokenizer.ggml.merges"]],
+        },
     }
 
 
@@ -105,15 +141,19 @@ def write_tokenizer(meta: dict, shape: LlamaShape, source: Path | None, out: Pat
         text = json.dumps(tokenizer_json(meta), ensure_ascii=False)
         (out / "tokenizer.json").write_text(text + "\n", encoding="utf-8")
     if not (out / "tokenizer_config.json").exists():
-        config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False,
-                  "model_max_length": shape.max_position_embeddings}
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": shape.max_position_embeddings,
+        }
         for key, name in (("bos_token", "bos"), ("eos_token", "eos"), ("unk_token", "unknown")):
             if f"tokenizer.ggml.{name}_token_id" in meta:
                 config[key] = meta["tokenizer.ggml.tokens"][meta[f"tokenizer.ggml.{name}_token_id"]]
         if "tokenizer.chat_template" in meta:
             config["chat_template"] = meta["tokenizer.chat_template"]
-        (out / "tokenizer_config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n",
-                                                   encoding="utf-8")
+        (out / "tokenizer_config.json").write_text(
+            json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
 
 def decoded(tensor: gguf.ReaderTensor, shape: LlamaShape) -> np.ndarray:
@@ -130,7 +170,9 @@ def decoded(tensor: gguf.ReaderTensor, shape: LlamaShape) -> np.ndarray:
 def convert(source: Path, out: Path, dtype: str, tokenizer: Path | None = None) -> LlamaShape:
     """Writes the folder under a temporary name, then renames it. One tensor in memory at a time."""
     reader = gguf.GGUFReader(source)
-    tensors = {hf_name(tensor.name): tensor for tensor in reader.tensors if tensor.name != "rope_freqs.weight"}
+    tensors = {
+        hf_name(tensor.name): tensor for tensor in reader.tensors if tensor.name != "rope_freqs.weight"
+    }
     meta = metadata(reader)
     shape = shape_of(meta, {tensor.name for tensor in reader.tensors})
     specs = [TensorSpec(name, tuple(int(n) for n in reversed(t.shape))) for name, t in tensors.items()]
@@ -147,7 +189,9 @@ def convert(source: Path, out: Path, dtype: str, tokenizer: Path | None = None) 
         if f"tokenizer.ggml.{name}_token_id" in meta:
             config[key] = int(meta[f"tokenizer.ggml.{name}_token_id"])
     (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    generation = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if key in config}
+    generation = {
+        key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if key in config
+    }
     (partial / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
     write_tokenizer(meta, shape, tokenizer, partial)
     if out.exists():
@@ -157,7 +201,9 @@ def convert(source: Path, out: Path, dtype: str, tokenizer: Path | None = None) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("gguf", type=Path)
     parser.add_argument("out", type=Path, help="folder to write; must not exist, or be an earlier result")
     parser.add_argument("--dtype", choices=DTYPES, default="bf16")

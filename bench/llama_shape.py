@@ -31,12 +31,16 @@ class LlamaShape:
     def __post_init__(self):
         if not self.head_dim:
             if self.hidden_size % self.num_attention_heads:
-                raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads "
-                                 f"{self.num_attention_heads}: give head_dim")
+                raise ValueError(
+                    f"hidden_size {self.hidden_size} is no multiple of num_attention_heads "
+                    f"{self.num_attention_heads}: give head_dim"
+                )
             object.__setattr__(self, "head_dim", self.hidden_size // self.num_attention_heads)
         if self.num_attention_heads % self.num_key_value_heads:
-            raise ValueError(f"num_attention_heads {self.num_attention_heads} is no multiple of "
-                             f"num_key_value_heads {self.num_key_value_heads}")
+            raise ValueError(
+                f"num_attention_heads {self.num_attention_heads} is no multiple of "
+                f"num_key_value_heads {self.num_key_value_heads}"
+            )
 
     def tensors(self) -> list[TensorSpec]:
         """Hugging Face's names; a Linear stores [out_features, in_features]."""
@@ -66,10 +70,20 @@ class LlamaShape:
         """config.json in the spelling that transformers 4 and 5, and every other reader, understands."""
         torch_dtype = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}[dtype]
         return {
-            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
-            "attention_bias": False, "attention_dropout": 0.0, "mlp_bias": False, "pretraining_tp": 1,
-            "initializer_range": 0.02, "bos_token_id": 1, "eos_token_id": 2, "rope_scaling": None,
-            "torch_dtype": torch_dtype, "use_cache": True, **dataclasses.asdict(self),
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "hidden_act": "silu",
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "mlp_bias": False,
+            "pretraining_tp": 1,
+            "initializer_range": 0.02,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "rope_scaling": None,
+            "torch_dtype": torch_dtype,
+            "use_cache": True,
+            **dataclasses.asdict(self),
         }
 
     @classmethod
@@ -88,8 +102,11 @@ class LlamaShape:
 
     def layer_values(self) -> int:
         """Values in all decoder layers and the last norm: what each token reads besides the head."""
-        return sum(spec.values for spec in self.tensors()
-                   if spec.name not in ("model.embed_tokens.weight", "lm_head.weight"))
+        return sum(
+            spec.values
+            for spec in self.tensors()
+            if spec.name not in ("model.embed_tokens.weight", "lm_head.weight")
+        )
 
     def decode_bytes(self, bytes_per_value: float = 2, head_bytes_per_value: float | None = None) -> float:
         """Weight bytes read for one token of one sequence: everything but the embedding's other rows."""
@@ -102,7 +119,7 @@ class LlamaShape:
         Attention counts the causal half: sum of the positions each token sees, for q k^T and p v."""
         linear = 2 * tokens * self.layer_values()
         seen = tokens * (tokens + 1) / 2
-        attention = (2 * 2 * seen * self.num_attention_heads * self.head_dim * self.num_hidden_layers)
+        attention = 2 * 2 * seen * self.num_attention_heads * self.head_dim * self.num_hidden_layers
         return linear + attention + 2 * self.head_values()
 
 
@@ -112,8 +129,17 @@ SHAPES = {
     # Llama-2-7b
     "llama-7b": LlamaShape(4096, 11008, 32, 32, 32, 32000, max_position_embeddings=4096),
     # SmolLM2-135M
-    "smollm2-135m": LlamaShape(576, 1536, 30, 9, 3, 49152, tie_word_embeddings=True,
-                               max_position_embeddings=8192, rope_theta=100000.0),
+    "smollm2-135m": LlamaShape(
+        576,
+        1536,
+        30,
+        9,
+        3,
+        49152,
+        tie_word_embeddings=True,
+        max_position_embeddings=8192,
+        rope_theta=100000.0,
+    ),
     # small enough to try a script in a second
     "llama-tiny": LlamaShape(256, 704, 4, 8, 2, 2048),
 }

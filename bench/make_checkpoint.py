@@ -15,10 +15,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import shutil
 import sys
-import tempfile
 import time
 import zlib
 from pathlib import Path
@@ -27,15 +25,12 @@ import numpy as np
 
 import byte_tokenizer
 from llama_shape import SHAPES, LlamaShape
+from machine import bench_folder
 from safetensors_stream import DTYPES, TensorSpec, write_folder
 
 PIECE_VALUES = 1 << 24  # 64 MB as float32
 RECIPE = "recipe.json"  # the options, so that a second call knows what is there
 RECIPE_VERSION = 1
-
-
-def bench_folder() -> Path:
-    return Path(tempfile.gettempdir() if not os.environ.get("TMPDIR") else os.environ["TMPDIR"]) / "shoehorn-bench"
 
 
 def standard_deviation(spec: TensorSpec, shape: LlamaShape) -> float:
@@ -65,8 +60,13 @@ def draw(spec: TensorSpec, shape: LlamaShape, seed: int):
 
 def make(shape: LlamaShape, dtype: str, seed: int, max_shard_bytes: int, out: Path) -> bool:
     """Writes the folder under a temporary name and renames it; False where it is already there."""
-    recipe = {"version": RECIPE_VERSION, "dtype": dtype, "seed": seed, "max_shard_bytes": max_shard_bytes,
-              "shape": dataclasses.asdict(shape)}
+    recipe = {
+        "version": RECIPE_VERSION,
+        "dtype": dtype,
+        "seed": seed,
+        "max_shard_bytes": max_shard_bytes,
+        "shape": dataclasses.asdict(shape),
+    }
     if (out / RECIPE).exists() and json.loads((out / RECIPE).read_text()) == recipe:
         return False
     if out.exists() and any(out.iterdir()) and not (out / RECIPE).exists():
@@ -76,7 +76,9 @@ def make(shape: LlamaShape, dtype: str, seed: int, max_shard_bytes: int, out: Pa
     out.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(out.parent).free
     if nbytes + (1 << 30) > free:
-        raise SystemExit(f"{out}: needs {nbytes / 1e9:.1f} GB and 1 GB to spare, the disk has {free / 1e9:.1f} GB")
+        raise SystemExit(
+            f"{out}: needs {nbytes / 1e9:.1f} GB and 1 GB to spare, the disk has {free / 1e9:.1f} GB"
+        )
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -88,7 +90,9 @@ def make(shape: LlamaShape, dtype: str, seed: int, max_shard_bytes: int, out: Pa
         if sys.stderr.isatty():
             print(f"\r{done / 1e9:6.2f} of {nbytes / 1e9:.2f} GB", end="", file=sys.stderr)
 
-    write_folder(partial, specs, dtype, lambda spec: draw(spec, shape, seed), max_shard_bytes, progress=progress)
+    write_folder(
+        partial, specs, dtype, lambda spec: draw(spec, shape, seed), max_shard_bytes, progress=progress
+    )
     if sys.stderr.isatty():
         print(file=sys.stderr)
     byte_tokenizer.write(partial, shape.vocab_size, shape.max_position_embeddings)
@@ -102,8 +106,12 @@ def make(shape: LlamaShape, dtype: str, seed: int, max_shard_bytes: int, out: Pa
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=SHAPES, default="llama-1.1b", help="where the options below start from")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--shape", choices=SHAPES, default="llama-1.1b", help="where the options below start from"
+    )
     for field in dataclasses.fields(LlamaShape):
         option = "--" + field.name.replace("_", "-")
         if field.type == "bool":
@@ -112,15 +120,20 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
             parser.add_argument(option, type={"int": int, "float": float}[field.type], default=None)
     parser.add_argument("--dtype", choices=DTYPES, default="bf16")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--max-shard-gb", type=float, default=5.0, help="larger checkpoints are split (default 5)")
+    parser.add_argument(
+        "--max-shard-gb", type=float, default=5.0, help="larger checkpoints are split (default 5)"
+    )
     parser.add_argument("--out", type=Path, help="folder to write")
     return parser.parse_args(argv)
 
 
 def main() -> None:
     args = parse()
-    changes = {field.name: getattr(args, field.name) for field in dataclasses.fields(LlamaShape)
-               if getattr(args, field.name) is not None}
+    changes = {
+        field.name: getattr(args, field.name)
+        for field in dataclasses.fields(LlamaShape)
+        if getattr(args, field.name) is not None
+    }
     base = SHAPES[args.shape]
     if {"hidden_size", "num_attention_heads"} & changes.keys():
         changes.setdefault("head_dim", 0)
@@ -128,7 +141,7 @@ def main() -> None:
         shape = dataclasses.replace(base, **changes)
         byte_tokenizer.tokenizer_json(max(shape.vocab_size, 0))
     except ValueError as error:
-        raise SystemExit(str(error))
+        raise SystemExit(str(error)) from None
     suffix = "" if shape == base else f"-{zlib.crc32(repr(shape).encode()):08x}"
     out = args.out or bench_folder() / f"{args.shape}-{args.dtype}{suffix}"
     start = time.perf_counter()

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Iterable, Iterator
+from typing import BinaryIO
 
 import numpy as np
 
@@ -112,8 +113,15 @@ def split_into_shards(specs: list[TensorSpec], dtype: str, max_bytes: int) -> li
     return shards
 
 
-def write_folder(folder: Path, specs: list[TensorSpec], dtype: str, pieces, max_shard_bytes: int,
-                 metadata: dict[str, str] | None = None, progress=None) -> None:
+def write_folder(
+    folder: Path,
+    specs: list[TensorSpec],
+    dtype: str,
+    pieces,
+    max_shard_bytes: int,
+    metadata: dict[str, str] | None = None,
+    progress=None,
+) -> None:
     """Writes model.safetensors, or shards with model.safetensors.index.json as Hugging Face names them.
 
     pieces(spec) yields float32 arrays that joined are the tensor in row-major order."""
@@ -121,8 +129,11 @@ def write_folder(folder: Path, specs: list[TensorSpec], dtype: str, pieces, max_
     size = DTYPES[dtype][1]
     weight_map = {}
     for number, shard in enumerate(shards, 1):
-        name = ("model.safetensors" if len(shards) == 1
-                else f"model-{number:05d}-of-{len(shards):05d}.safetensors")
+        name = (
+            "model.safetensors"
+            if len(shards) == 1
+            else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        )
         with Writer(folder / name, shard, dtype, metadata or {}) as writer:
             for spec in shard:
                 weight_map[spec.name] = name
@@ -160,5 +171,7 @@ def read_folder(folder: Path) -> Iterator[tuple[str, StoredTensor]]:
             if name == "__metadata__":
                 continue
             begin, end = entry["data_offsets"]
-            yield name, StoredTensor(path, entry["dtype"], tuple(entry["shape"]), 8 + length + begin,
-                                     end - begin)
+            yield (
+                name,
+                StoredTensor(path, entry["dtype"], tuple(entry["shape"]), 8 + length + begin, end - begin),
+            )
