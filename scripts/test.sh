@@ -54,54 +54,25 @@ configure_and_build() {
   cmake --preset "$1" && cmake --build --preset "$1" -j "$jobs" --target "$2" -- -k 0
 }
 
-# run_tests NAME BUILD_FOLDER CTEST_ARGS...: runs what ctest knows there. Programs of GoogleTest leave
-# an XML file that counts their cases; anything else counts as one.
+# run_tests NAME BUILD_FOLDER CTEST_ARGS...: runs what ctest knows there and counts it.
 run_tests() {
-  local name=$1 folder=$2 out=$PWD/$results/$1 log=$results/$1.log
+  local name=$1 folder=$2 log=$results/$1.log report=$PWD/$results/$1.xml
   shift 2
   say "test $name"
-  mkdir -p "$out"
-  GTEST_OUTPUT="xml:$out/" ctest --test-dir "$folder" --no-tests=error --output-on-failure \
-    --output-junit "$out.junit" -j "$jobs" "$@" >"$log" 2>&1 || grep -vE '^ *(Start|[0-9]+/)' "$log" || true
-  if [[ ! -s $out.junit ]]; then
+  ctest --test-dir "$folder" --no-tests=error --output-on-failure --output-junit "$report" \
+    --test-output-size-passed 10000000 --test-output-size-failed 10000000 -j "$jobs" "$@" \
+    >"$log" 2>&1 || grep -vE '^ *(Start|[0-9]+/)' "$log" || true
+  if [[ ! -s $report ]]; then
     fail "$name: no test ran"
     return
   fi
-
-  local test status counts
-  while read -r test status; do
-    if compgen -G "$out/$test*.xml" >/dev/null; then
-      counts=$(gtest_counts "$out/$test"*.xml)
-      read -r good bad left_out <<<"$counts"
-      pass "$good"
-      skipped=$((skipped + left_out))
-      if ((bad)); then
-        fail "$name: $test" "$bad"
-      elif [[ $status != run ]]; then
-        fail "$name: $test ended early"
-      fi
-    else
-      case $status in
-        run) pass ;;
-        disabled) skipped=$((skipped + 1)) ;;
-        *) fail "$name: $test" ;;
-      esac
-    fi
-  done < <(sed -nE 's/.*<testcase name="([^"]+)".* status="([a-z]+)".*/\1 \2/p' "$out.junit")
-}
-
-# gtest_counts XML...: how many cases passed, failed, and were skipped or disabled.
-gtest_counts() {
-  awk '
-    function attribute(name) {
-      return match($0, " " name "=\"[0-9]+\"") ? substr($0, RSTART + length(name) + 3) + 0 : 0
-    }
-    /<testsuites / {
-      total += attribute("tests"); bad += attribute("failures") + attribute("errors")
-      off += attribute("disabled")
-    }
-    /result="skipped"/ { ++off }
-    END { print total - bad - off, bad + 0, off + 0 }' "$@"
+  local test status good bad left_out
+  while read -r test status good bad left_out; do
+    pass "$good"
+    skipped=$((skipped + left_out))
+    if ((bad)); then fail "$name: $test" "$bad"; fi
+    if [[ $status != ok ]]; then fail "$name: $test $status"; fi
+  done < <(scripts/count-tests.sh "$report")
 }
 
 # fuzz_one PROGRAM: runs one libFuzzer target over its checked-in corpus and on from there; new finds
