@@ -1,0 +1,279 @@
+#include "checkpoint/gguf_config.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "shoehorn/error.h"
+
+#include "base/str_cat.h"
+#include "checkpoint/gguf_rope_factors.h"
+
+namespace shoehorn::gguf {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// Keys of the architecture: "llama.embedding_length".
+class ArchitectureKeys {
+ public:
+  explicit ArchitectureKeys(const Metadata& metadata)
+      : metadata_(metadata), prefix_(str_cat(metadata.at_string("general.architecture"), ".")) {}
+
+  std::string key(std::string_view name) const { return str_cat(prefix_, name); }
+  std::int64_t at_size(std::string_view name) const {
+    return checked(name, metadata_.at_uint(key(name)));
+  }
+  std::optional<std::int64_t> find_size(std::string_view name) const {
+    const auto value = metadata_.find_uint(key(name));
+    if (!value) return std::nullopt;
+    return checked(name, *value);
+  }
+  double at_double(std::string_view name) const { return metadata_.at_double(key(name)); }
+  std::optional<double> find_double(std::string_view name) const {
+    return metadata_.find_double(key(name));
+  }
+  std::optional<std::string_view> find_string(std::string_view name) const {
+    return metadata_.find_string(key(name));
+  }
+
+ private:
+  /// Sizes of a model: nothing that a 32-bit integer would not hold.
+  std::int64_t checked(std::string_view name, std::uint64_t value) const {
+    if (value == 0 || value > 0x7FFFFFFF) {
+      throw FormatError(metadata_.path(),
+                        str_cat(key(name), ": ", value, " is not between 1 and 2147483647"));
+    }
+    return static_cast<std::int64_t>(value);
+  }
+
+  const Metadata& metadata_;
+  std::string prefix_;
+};
+
+/// A head count that may be written once, or once a layer.
+std::optional<std::int64_t> find_head_count(const Metadata& metadata, const ArchitectureKeys& keys,
+                                            std::string_view name) {
+  const std::string key = keys.key(name);
+  if (!metadata.is_array(key)) return keys.find_size(name);
+  const auto per_layer = metadata.find_ints(key);
+  if (per_layer->empty()) throw FormatError(metadata.path(), str_cat(key, ": the array is empty"));
+  const std::int64_t first = per_layer->front();
+  if (std::any_of(per_layer->begin(), per_layer->end(), [&](auto n) { return n != first; })) {
+    throw UnsupportedError(str_cat(metadata.path().string(), ": ", key,
+                                   " differs between layers; supported is one count for all"));
+  }
+  if (first <= 0) throw FormatError(metadata.path(), str_cat(key, ": ", first, " is not positive"));
+  return first;
+}
+
+const TensorInfo* find_tensor(std::span<const TensorInfo> tensors, std::string_view name) {
+  const auto found = std::find_if(tensors.begin(), tensors.end(),
+                                  [&](const TensorInfo& tensor) { return tensor.name == name; });
+  return found == tensors.end() ? nullptr : &*found;
+}
+
+bool any_tensor_ends_with(std::span<const TensorInfo> tensors, std::string_view module,
+                          std::string_view suffix) {
+  return std::any_of(tensors.begin(), tensors.end(), [&](const TensorInfo& tensor) {
+    return tensor.name.find(module) != std::string::npos && tensor.name.ends_with(suffix);
+  });
+}
+
+/// The dtype of most elements in plain matrices.
+std::string torch_dtype(std::span<const TensorInfo> tensors) {
+  constexpr std::array<DType, 4> kPlain = {DType::kF32, DType::kF16, DType::kBF16, DType::kF64};
+  std::array<std::uint64_t, kPlain.size()> elements{};
+  for (const TensorInfo& tensor : tensors) {
+    if (tensor.shape.rank() < 2) continue;
+    for (std::size_t i = 0; i < kPlain.size(); ++i) {
+      if (tensor.dtype == kPlain[i]) {
+        elements[i] += static_cast<std::uint64_t>(tensor.shape.elements());
+      }
+    }
+  }
+  const auto most = std::max_element(elements.begin(), elements.end()) - elements.begin();
+  return std::string(dtype_info(kPlain[static_cast<std::size_t>(most)]).torch_name);
+}
+
+/// head_dim: said by the file, or what is left of q_proj's rows for each head.
+std::int64_t head_dim_of(const Metadata& metadata, const ArchitectureKeys& keys, const Heads& heads,
+                         std::int64_t hidden_size, std::span<const TensorInfo> tensors) {
+  std::int64_t head_dim = hidden_size / heads.query;
+  const TensorInfo* q_proj = find_tensor(tensors, "model.layers.0.self_attn.q_proj.weight");
+  if (const auto said = keys.find_size("attention.key_length")) {
+    head_dim = *said;
+  } else if (q_proj != nullptr && q_proj->shape.rank() == 2) {
+    head_dim = q_proj->shape[0] / heads.query;
+  }
+  for (const std::string_view name : {"attention.value_length", "rope.dimension_count"}) {
+    const auto other = keys.find_size(name);
+    if (other && *other != head_dim) {
+      throw UnsupportedError(str_cat(metadata.path().string(), ": ", keys.key(name), " is ", *other,
+                                     " where a head has ", head_dim,
+                                     " values; supported are equal ones"));
+    }
+  }
+  if (head_dim <= 0 || head_dim % 2 != 0) {
+    throw FormatError(metadata.path(), str_cat("heads of ", head_dim, " values cannot be rotated"));
+  }
+  return head_dim;
+}
+
+Json rope_scaling_from_divisors(const Metadata& metadata, std::span<const float> divisors,
+                                double rope_theta, std::int64_t head_dim) {
+  if (std::all_of(divisors.begin(), divisors.end(), [](float d) { return d == 1.0F; })) return {};
+  const auto scaling = static_cast<std::int64_t>(divisors.size()) * 2 == head_dim
+                           ? llama3_scaling_of(divisors, rope_theta)
+                           : std::nullopt;
+  if (!scaling) {
+    throw UnsupportedError(str_cat(metadata.path().string(),
+                                   ": rope_freqs.weight holds divisors that no llama3 rope_scaling "
+                                   "gives; supported are llama3, linear and yarn"));
+  }
+  return {{"rope_type", "llama3"},
+          {"factor", scaling->factor},
+          {"low_freq_factor", scaling->low_freq_factor},
+          {"high_freq_factor", scaling->high_freq_factor},
+          {"original_max_position_embeddings",
+           static_cast<std::int64_t>(scaling->original_max_position_embeddings)}};
+}
+
+/// rope_scaling, null where there is none.
+Json rope_scaling(const Metadata& metadata, const ArchitectureKeys& keys,
+                  std::span<const float> divisors, double rope_theta, std::int64_t head_dim) {
+  if (!divisors.empty()) {
+    return rope_scaling_from_divisors(metadata, divisors, rope_theta, head_dim);
+  }
+  const auto type = keys.find_string("rope.scaling.type");
+  const auto old_linear = keys.find_double("rope.scale_linear");
+  const double factor = keys.find_double("rope.scaling.factor").value_or(old_linear.value_or(1.0));
+  if (type.value_or("linear") == "none" || (type.value_or("linear") == "linear" && factor == 1.0)) {
+    return {};
+  }
+  if (!(factor > 0.0) || !std::isfinite(factor)) {
+    throw FormatError(metadata.path(),
+                      str_cat(keys.key("rope.scaling.factor"), ": ", factor, " is not positive"));
+  }
+  if (type.value_or("linear") == "linear") return {{"rope_type", "linear"}, {"factor", factor}};
+  if (*type != "yarn") {
+    throw UnsupportedError(str_cat(metadata.path().string(), ": ", keys.key("rope.scaling.type"),
+                                   " is ", *type, "; supported are none, linear and yarn"));
+  }
+  Json scaling = {{"rope_type", "yarn"}, {"factor", factor}};
+  if (const auto original = keys.find_size("rope.scaling.original_context_length")) {
+    scaling["original_max_position_embeddings"] = *original;
+  }
+  if (const auto beta = keys.find_double("rope.scaling.yarn_beta_fast"))
+    scaling["beta_fast"] = *beta;
+  if (const auto beta = keys.find_double("rope.scaling.yarn_beta_slow"))
+    scaling["beta_slow"] = *beta;
+  if (const auto attention = keys.find_double("rope.scaling.attn_factor")) {
+    scaling["attention_factor"] = *attention;
+  }
+  return scaling;
+}
+
+/// A special token's id; converters write the largest 32-bit number for "there is none".
+std::optional<std::uint64_t> find_token_id(const Metadata& metadata, std::string_view name) {
+  const auto id = metadata.find_uint(str_cat("tokenizer.ggml.", name));
+  return id && *id < 0xFFFFFFFF ? id : std::nullopt;
+}
+
+void add_token_ids(const Metadata& metadata, Json& json) {
+  if (const auto id = find_token_id(metadata, "bos_token_id")) json["bos_token_id"] = *id;
+  if (const auto id = find_token_id(metadata, "eos_token_id")) json["eos_token_id"] = *id;
+  if (const auto id = find_token_id(metadata, "padding_token_id")) json["pad_token_id"] = *id;
+}
+
+/// Rows of the embedding: what the model needs, whatever the vocabulary says.
+std::int64_t vocab_size_of(const Metadata& metadata, const ArchitectureKeys& keys,
+                           std::span<const TensorInfo> tensors) {
+  const TensorInfo* embedding = find_tensor(tensors, "model.embed_tokens.weight");
+  if (embedding != nullptr && embedding->shape.rank() == 2) return embedding->shape[0];
+  if (const auto size = keys.find_size("vocab_size")) return *size;
+  const auto tokens = metadata.find_strings("tokenizer.ggml.tokens");
+  if (tokens) return static_cast<std::int64_t>(tokens->size());
+  throw FormatError(metadata.path(),
+                    str_cat("neither token_embd.weight nor ", keys.key("vocab_size"),
+                            " says how many tokens there are"));
+}
+
+}  // namespace
+
+Heads heads_of(const Metadata& metadata) {
+  const ArchitectureKeys keys(metadata);
+  const auto query = find_head_count(metadata, keys, "attention.head_count");
+  if (!query) keys.at_size("attention.head_count");  // throws: missing
+  const auto key_value = find_head_count(metadata, keys, "attention.head_count_kv");
+  const Heads heads{.query = *query, .key_value = key_value.value_or(*query)};
+  if (heads.query % heads.key_value != 0) {
+    throw FormatError(metadata.path(), str_cat(heads.query, " attention heads do not divide among ",
+                                               heads.key_value, " key-value heads"));
+  }
+  return heads;
+}
+
+std::string config_json(const Metadata& metadata, const ConfigTensors& tensors) {
+  const ArchitectureKeys keys(metadata);
+  if (metadata.find_uint(keys.key("expert_count")).value_or(0) > 0) {
+    throw UnsupportedError(str_cat(metadata.path().string(), ": ", keys.key("expert_count"),
+                                   ": mixtures of experts in GGUF files are not supported yet"));
+  }
+  const Heads heads = heads_of(metadata);
+  const std::int64_t hidden_size = keys.at_size("embedding_length");
+  const std::int64_t head_dim = head_dim_of(metadata, keys, heads, hidden_size, tensors.tensors);
+  const double rope_theta = keys.find_double("rope.freq_base").value_or(10000.0);
+  const auto all = tensors.tensors;
+  Json json = {
+      {"architectures", Json::array({"LlamaForCausalLM"})},
+      {"model_type", "llama"},
+      {"hidden_act", "silu"},
+      {"hidden_size", hidden_size},
+      {"intermediate_size", keys.at_size("feed_forward_length")},
+      {"num_hidden_layers", keys.at_size("block_count")},
+      {"num_attention_heads", heads.query},
+      {"num_key_value_heads", heads.key_value},
+      {"head_dim", head_dim},
+      {"max_position_embeddings", keys.at_size("context_length")},
+      {"rms_norm_eps", keys.at_double("attention.layer_norm_rms_epsilon")},
+      {"rope_theta", rope_theta},
+      {"rope_scaling", rope_scaling(metadata, keys, tensors.rope_divisors, rope_theta, head_dim)},
+      {"attention_bias", any_tensor_ends_with(all, ".self_attn.", ".bias")},
+      {"mlp_bias", any_tensor_ends_with(all, ".mlp.", ".bias")},
+      {"tie_word_embeddings", find_tensor(all, "lm_head.weight") == nullptr},
+      {"vocab_size", vocab_size_of(metadata, keys, all)},
+      {"torch_dtype", torch_dtype(all)},
+  };
+  add_token_ids(metadata, json);
+  return json.dump(2);
+}
+
+std::string generation_config_json(const Metadata& metadata) {
+  Json json = Json::object();
+  add_token_ids(metadata, json);
+  // Chat models often end a turn with another token than a text.
+  std::vector<std::uint64_t> ends;
+  for (const std::string_view name : {"eos_token_id", "eot_token_id", "eom_token_id"}) {
+    const auto id = find_token_id(metadata, name);
+    if (id && std::find(ends.begin(), ends.end(), *id) == ends.end()) ends.push_back(*id);
+  }
+  if (ends.size() > 1) json["eos_token_id"] = ends;
+  if (const auto temperature = metadata.find_double("general.sampling.temp")) {
+    json["do_sample"] = *temperature > 0.0;
+    json["temperature"] = *temperature;
+  }
+  if (const auto k = metadata.find_uint("general.sampling.top_k")) json["top_k"] = *k;
+  if (const auto p = metadata.find_double("general.sampling.top_p")) json["top_p"] = *p;
+  if (const auto p = metadata.find_double("general.sampling.min_p")) json["min_p"] = *p;
+  if (const auto penalty = metadata.find_double("general.sampling.penalty_repeat")) {
+    json["repetition_penalty"] = *penalty;
+  }
+  return json.dump(2);
+}
+
+}  // namespace shoehorn::gguf
