@@ -42,16 +42,23 @@ def record(model, tokenizer: tokenizers.Tokenizer, text: str) -> dict:
     top = last.topk(TOP)
     greedy_ids, lead = reference.greedy(model, ids, NEW_TOKENS)
     return {
-        "text": text, "input_ids": ids, "greedy_ids": greedy_ids,
+        "text": text,
+        "input_ids": ids,
+        "greedy_ids": greedy_ids,
         "greedy_text": tokenizer.decode(greedy_ids, skip_special_tokens=False),
         "smallest_lead": round(lead, 4),
-        "last_logits": {"top_ids": top.indices.tolist(), "top_values": [round(v, 5) for v in top.values.tolist()],
-                        "max_abs": round(last.abs().max().item(), 5)},
+        "last_logits": {
+            "top_ids": top.indices.tolist(),
+            "top_values": [round(v, 5) for v in top.values.tolist()],
+            "max_abs": round(last.abs().max().item(), 5),
+        },
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("gguf", type=Path)
     parser.add_argument("out", type=Path, nargs="?", default=ROOT / "tests/data/smollm2/goldens.json")
     args = parser.parse_args()
@@ -64,16 +71,23 @@ def main() -> None:
         prompts = [record(model, tokenizer, text) for text in PROMPTS]
     goldens = {
         "recipe": "tests/parity/record_smollm2_goldens.py",
-        "versions": {**reference.versions(),
-                     **{name: importlib.metadata.version(name) for name in ("gguf", "numpy", "tokenizers")}},
-        "gguf": {"name": args.gguf.name, "bytes": args.gguf.stat().st_size,
-                 "sha256": hashlib.sha256(args.gguf.read_bytes()).hexdigest()},
+        "versions": {
+            **reference.versions(),
+            **{name: importlib.metadata.version(name) for name in ("gguf", "numpy", "tokenizers")},
+        },
+        "gguf": {
+            "name": args.gguf.name,
+            "bytes": args.gguf.stat().st_size,
+            "sha256": hashlib.sha256(args.gguf.read_bytes()).hexdigest(),
+        },
         "compute": "blocks decoded to float32, float32 arithmetic, eager attention, end tokens ignored",
         "prompts": prompts,
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(goldens, indent=1)
-    text = re.sub(r"\[\s+([^][{}]*?)\s+\]", lambda m: "[" + re.sub(r",\s+", ", ", m[1]) + "]", text)  # a list a line
+    text = re.sub(
+        r"\[\s+([^][{}]*?)\s+\]", lambda m: "[" + re.sub(r",\s+", ", ", m[1]) + "]", text
+    )  # a list a line
     args.out.write_text(text + "\n")
     print(f"{args.out}: {len(prompts)} prompts, smallest lead {min(p['smallest_lead'] for p in prompts)}")
 

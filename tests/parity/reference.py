@@ -19,13 +19,17 @@ def load(folder: Path, dtype: str = "float32", threads: int = 0) -> transformers
     if threads:
         torch.set_num_threads(threads)
     model = transformers.AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), attn_implementation="eager")
+        folder, dtype=getattr(torch, dtype), attn_implementation="eager"
+    )
     return model.eval()
 
 
 def versions() -> dict[str, str]:
-    return {"transformers": transformers.__version__, "torch": torch.__version__.split("+")[0],
-            "python": sys.version.split()[0]}
+    return {
+        "transformers": transformers.__version__,
+        "torch": torch.__version__.split("+")[0],
+        "python": sys.version.split()[0],
+    }
 
 
 @torch.inference_mode()
