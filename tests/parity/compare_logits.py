@@ -8,7 +8,7 @@
 
 MODEL is a checkpoint folder or a .gguf file, which transformers gets decoded to float32. The distance is
 max |difference| over max |logit|; the exit code is 1 where it passes --tolerance or greedy ids differ
-although the pick led by more than that. Needs torch, transformers, safetensors (and gguf, numpy).
+(the smallest lead of a pick is printed: one below the distance explains it). Needs torch, transformers, safetensors (and gguf, numpy).
 """
 
 from __future__ import annotations
