@@ -1,0 +1,22 @@
+// The search behind the default planner. What may be resident is packed into the devices in order
+// of execution; what is left over is streamed. The choices compared are which modules outside the
+// layers are streamed, which part of a layer is (all of it, or one of its larger modules), and in
+// how many layers: the fewest that fit, spread evenly.
+#pragma once
+
+#include <optional>
+
+#include "plan/cost_model.h"
+
+namespace shoehorn {
+
+struct FoundPlacement {
+  Assignment assignment;
+  StreamUnit unit = StreamUnit::kLayer;
+  int staging_slots = 0;
+};
+
+/// The placement with the fewest streamed bytes among those tried, or nothing where none fits.
+std::optional<FoundPlacement> search_placement(const CostModel& model);
+
+}  // namespace shoehorn

@@ -1,0 +1,139 @@
+// What the default planner takes and returns: the costs of a model on a machine, and a device map
+// with the bytes and the time it stands for.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "plan/device_map.h"
+#include "plan/module_tree.h"
+#include "plan/reference_plan.h"
+
+namespace shoehorn {
+
+/// One tensor of the tree. A tied tensor is listed once, under any of its names.
+struct WeightCost {
+  std::string path;
+  std::size_t resident_bytes = 0;  // in memory, in the form it is computed with, scales included
+  /// Read from disk in every pass while it is disk-mapped; with rows_only, in every token.
+  std::size_t streamed_bytes = 0;
+  /// Its share of a staging slot while it is disk-mapped: the bytes read and, where they must be
+  /// decoded or converted, what they become.
+  std::size_t staging_bytes = 0;
+  double flops_per_token = 0;
+  /// An embedding table: a token reads one row. On disk it takes no staging.
+  bool rows_only = false;
+};
+
+/// Bytes and operations per second. 0: not known; the planner then assumes a usual machine's.
+struct DeviceRates {
+  double memory_bytes_per_s = 0;
+  double flops_per_s = 0;
+  double link_bytes_per_s = 0;  // an accelerator's connection to host memory
+};
+
+/// A device weights may be resident on: an accelerator or the CPU.
+struct PlanDevice {
+  std::size_t limit_bytes = 0;
+  std::size_t workspace_bytes =
+      0;                          // activations and scratch, as soon as anything is computed there
+  std::size_t process_bytes = 0;  // binary, libraries, tokenizer; a CUDA context
+  /// A virtual accelerator: its bytes count against the CPU's limit too, and no link is crossed.
+  bool host_memory = false;
+  DeviceRates rates = {};
+};
+
+enum class StreamUnit { kLayer, kLeafModule };
+
+struct PlanInput {
+  const ModuleTree* tree = nullptr;  // must outlive the call
+  std::vector<WeightCost> weights = {};
+  /// Decoder layers in the order of execution; may be empty.
+  std::vector<std::string> layer_paths = {};
+  /// For the declared context and batch; as long as layer_paths, or empty for none.
+  std::vector<std::size_t> kv_bytes_per_layer = {};
+  /// Where weights may be resident. Disk is always there and holds everything. Without an entry for
+  /// the CPU nothing is resident in host memory.
+  std::map<DeviceKey, PlanDevice> devices = {};
+  double disk_bytes_per_s = 0;
+  double sync_s_per_pass = 0;  // fixed cost of a pass
+  double sync_s_per_hop = 0;   // each change of device within a pass
+
+  Strategy strategy = Strategy::kAuto;
+  int staging_slots = 3;
+  int min_staging_slots = 2;  // where staging_slots do not fit
+  /// The smallest unit the stream can move. Layers are preferred.
+  StreamUnit smallest_stream_unit = StreamUnit::kLeafModule;
+  /// Whether single modules of a layer may live elsewhere than the rest of it.
+  bool split_layers = true;
+  /// Kept free inside the CPU's limit: fraction × limit + bytes.
+  double reserve_fraction = 0.02;
+  std::size_t reserve_bytes = std::size_t{64} << 20;
+
+  std::size_t max_context = 0;              // what kv_bytes_per_layer was computed for; 0: unknown
+  std::size_t prefill_tokens = 512;         // the prompt that prefill_tok_s is predicted for
+  std::size_t kv_read_bytes_per_token = 0;  // decode reads them beside the weights
+};
+
+/// What a device holds. For disk, `weights` is what it stores for us and the rest is 0.
+struct DeviceUse {
+  DeviceKey device;
+  std::size_t limit_bytes = 0;
+  std::size_t weights = 0;
+  std::size_t kv_cache = 0;
+  std::size_t workspace = 0;
+  std::size_t staging = 0;
+  std::size_t process = 0;
+  std::size_t reserve = 0;
+  std::size_t host_backed = 0;  // the CPU only: bytes of accelerators made of host memory
+
+  /// What will be allocated.
+  std::size_t used() const {
+    return weights + kv_cache + workspace + staging + process + host_backed;
+  }
+  /// What must fit the limit.
+  std::size_t total() const { return used() + reserve; }
+};
+
+/// t = max(disk, link, compute) + sync, compute being the sum over devices, which work one after
+/// the other, of max(memory bytes / rate, flops / rate). Seconds of one decode pass.
+struct Prediction {
+  double decode_tok_s = 0;
+  double prefill_tok_s = 0;
+  std::string bound_by;  // decode: "disk", "link", "memory" or "compute"
+  double disk_s = 0;
+  double link_s = 0;
+  double memory_s = 0;
+  double compute_s = 0;
+  double sync_s = 0;
+};
+
+/// What the stream moves at once, in order of execution: tensors that share a staging slot.
+struct StreamGroup {
+  std::string path;                       // the layer or module they belong to
+  std::vector<std::size_t> weights = {};  // indices into PlanInput::weights
+  std::size_t streamed_bytes = 0;
+  std::size_t slot_bytes = 0;
+};
+
+struct Plan {
+  DeviceMap device_map;
+  /// Where each of layer_paths is computed; its KV cache is there too. The device that holds most
+  /// of its bytes; for a layer that is all on disk the CPU.
+  std::vector<DeviceKey> layer_devices;
+  std::vector<DeviceUse> devices;  // accelerators, cpu, disk
+  std::vector<StreamGroup> stream_groups;
+  int staging_slots = 0;  // of the largest group's slot_bytes each; 0 where nothing streams
+  std::size_t footprint_bytes = 0;  // all weights in the form they are computed with
+  std::size_t kv_cache_bytes = 0;
+  std::size_t workspace_bytes = 0;
+  std::size_t staging_bytes = 0;
+  std::size_t streamed_bytes_per_token = 0;
+  Prediction predicted;
+  std::vector<std::string> notes;  // for people: what was decided and why
+};
+
+}  // namespace shoehorn
