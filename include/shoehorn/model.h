@@ -1,11 +1,9 @@
 // A model that is loaded, and what changes while it runs.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <iosfwd>
-#include <iterator>
 #include <memory>
 #include <span>
 #include <string>
@@ -13,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "shoehorn/generation.h"
 #include "shoehorn/options.h"
 
 namespace shoehorn {
@@ -25,22 +24,6 @@ struct HfDeviceMap {
 };
 /// As JSON: {"model.layers.0": "cpu", "model.layers.1": 0}.
 std::ostream& operator<<(std::ostream& out, const HfDeviceMap& map);
-
-/// What a run did and took.
-struct RunStats {
-  double load_s = 0;
-  double ttft_s = 0;  // from the call to the first token
-  double prefill_tok_s = 0;
-  double decode_tok_s = 0;
-  std::int64_t prompt_tokens = 0;
-  std::int64_t new_tokens = 0;
-  std::uint64_t disk_bytes = 0;            // read from the checkpoint while running
-  double disk_bytes_per_token = 0;         // of decoding
-  double disk_wait_s = 0;                  // computing waited for the drive
-  std::uint64_t weight_bytes = 0;          // read by one pass, wherever they live
-  std::uint64_t predicted_peak_bytes = 0;  // resident memory of the process
-  std::uint64_t measured_peak_bytes = 0;
-};
 
 /// One sequence: its KV cache and position. Borrows its Model. Thread-compatible; sessions of one
 /// model may be used from several threads, their passes run one after the other.
@@ -66,63 +49,6 @@ class Session {
   friend class Model;
   struct Impl;
   explicit Session(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
-};
-
-enum class FinishReason { kLength, kEos, kStopString, kCancelled };
-/// "length", "eos", "stop", "cancelled".
-std::string_view to_string(FinishReason reason);
-
-/// Text as it is generated: a range of pieces, each a whole number of UTF-8 characters. Runs one
-/// step of the model when it is advanced. Borrows its Model. Not thread-safe, but for cancel().
-class Generation {
- public:
-  ~Generation();
-  Generation(Generation&&) noexcept;
-  Generation& operator=(Generation&&) noexcept;
-
-  /// The next piece of text, never empty; false once there is none.
-  bool next(std::string& piece);
-  /// Ends the generation after the step that is running. Safe from another thread or a signal.
-  void cancel();
-
-  /// What was generated so far: ids (the end token too), text, why it ended.
-  const std::vector<std::int32_t>& ids() const;
-  const std::string& text() const;
-  FinishReason finish_reason() const;
-  RunStats stats() const;
-
-  class Iterator {
-   public:
-    using iterator_category = std::input_iterator_tag;
-    using value_type = std::string;
-    using difference_type = std::ptrdiff_t;
-    using pointer = const std::string*;
-    using reference = const std::string&;
-
-    Iterator() = default;
-    explicit Iterator(Generation* generation) : generation_(generation) { ++*this; }
-    reference operator*() const { return piece_; }
-    Iterator& operator++() {
-      if (!generation_->next(piece_)) generation_ = nullptr;
-      return *this;
-    }
-    void operator++(int) { ++*this; }
-    friend bool operator==(const Iterator& a, const Iterator& b) {
-      return a.generation_ == b.generation_;
-    }
-
-   private:
-    Generation* generation_ = nullptr;
-    std::string piece_;
-  };
-  Iterator begin() { return Iterator(this); }
-  Iterator end() { return {}; }
-
- private:
-  friend class Model;
-  struct Impl;
-  explicit Generation(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 
@@ -157,6 +83,7 @@ class Model {
   double load_s() const;
   std::uint64_t weight_bytes() const;     // that a pass of one token reads, wherever they live
   std::uint64_t disk_bytes_read() const;  // by passes so far
+  double disk_wait_s() const;             // passes waited for the drive
   double flops_per_token() const;         // of the matrix products with weights
 
   /// Null where the checkpoint has none.

@@ -7,7 +7,8 @@
 //     std::cout << piece;
 //
 //   options.h    what may be asked for
-//   model.h      from_pretrained, Model, Session, Generation
+//   model.h      from_pretrained, Model, Session
+//   generation.h text as it comes
 //   plan.h       where everything would go
 //   inspect.h    what is in a checkpoint
 //   tokenizer.h  text to ids and back
@@ -16,6 +17,7 @@
 #pragma once
 
 #include "shoehorn/error.h"
+#include "shoehorn/generation.h"
 #include "shoehorn/inspect.h"
 #include "shoehorn/machine.h"
 #include "shoehorn/model.h"

@@ -93,6 +93,27 @@ std::size_t LoadedModel::kv_cache_bytes(std::int64_t capacity) const {
   return bytes;
 }
 
+std::size_t LoadedModel::weight_bytes_per_pass() const {
+  std::size_t bytes = 0;
+  for (const WeightGroup& group : weights_->groups()) {
+    for (const WeightSpec& weight : group.weights) {
+      if (!weight.rows_only) bytes += form_bytes(weight);
+    }
+  }
+  return bytes;
+}
+
+double LoadedModel::flops_per_token() const {
+  double flops = 0;
+  for (const WeightGroup& group : weights_->groups()) {
+    for (const WeightSpec& weight : group.weights) {
+      if (weight.source == nullptr || weight.rows_only || weight.source->shape.rank() < 2) continue;
+      flops += 2 * static_cast<double>(weight.source->shape.elements());
+    }
+  }
+  return flops;
+}
+
 void LoadedModel::check(std::span<const BatchSequence> sequences) const {
   const std::int64_t vocab_size = parts_.architecture->shape().vocab_size;
   for (const BatchSequence& sequence : sequences) {

@@ -55,6 +55,10 @@ class LoadedModel {
   std::unique_ptr<KvCache> new_kv_cache(std::int64_t capacity) const;
   std::size_t kv_cache_bytes(std::int64_t capacity) const;
 
+  /// What a pass of one token reads of weights, wherever they live, and multiplies and adds.
+  std::size_t weight_bytes_per_pass() const;
+  double flops_per_token() const;
+
   /// Computes all new tokens, advances the caches and fills logits [wanted rows, vocab_size] in the
   /// order of the sequences. Throws PlanError where a cache has no room, ArgumentError for an id
   /// outside the vocabulary, FileError from the stream; caches then keep what they held before.

@@ -1,0 +1,213 @@
+// The llama* fixtures: logits and greedy ids recorded from transformers (see the README beside the
+// fixtures for versions and tolerances), on every device, in every way to feed a prompt.
+
+#include "model/llama.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "model/testing_model.h"
+
+namespace shoehorn {
+namespace {
+
+/// The recorded tensors of a fixture.
+struct Golden {
+  explicit Golden(const std::string& name)
+      : file(open_checkpoint(testing::model_folder(name) / "logits.safetensors")) {}
+
+  std::vector<std::int32_t> ids(const std::string& tensor) const {
+    std::vector<std::int64_t> wide(static_cast<std::size_t>(file.at(tensor).shape.elements()));
+    file.read(file.at(tensor), std::as_writable_bytes(std::span(wide)));
+    return {wide.begin(), wide.end()};
+  }
+  std::vector<float> floats(const std::string& tensor) const {
+    std::vector<float> values(static_cast<std::size_t>(file.at(tensor).shape.elements()));
+    file.read(file.at(tensor), std::as_writable_bytes(std::span(values)));
+    return values;
+  }
+  std::vector<std::int32_t> prompt(std::size_t row) const {
+    const auto all = ids("input_ids");
+    const std::size_t length = all.size() / 2;
+    const auto first = all.begin() + static_cast<std::ptrdiff_t>(row * length);
+    return {first, first + static_cast<std::ptrdiff_t>(length)};
+  }
+
+  Checkpoint file;
+};
+
+/// The largest difference, relative to the largest recorded logit.
+double distance(const std::vector<float>& got, const std::vector<float>& want) {
+  EXPECT_EQ(got.size(), want.size());
+  double difference = 0;
+  double largest = 0;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    difference = std::max(difference, std::abs(static_cast<double>(got[i]) - want[i]));
+    largest = std::max(largest, std::abs(static_cast<double>(want[i])));
+  }
+  return difference / largest;
+}
+
+std::vector<float> both_prompts(const LoadedModel& model, const Golden& golden,
+                                std::size_t step = 1000) {
+  std::vector<float> logits = testing::all_logits(model, golden.prompt(0), step);
+  const std::vector<float> second = testing::all_logits(model, golden.prompt(1), step);
+  logits.insert(logits.end(), second.begin(), second.end());
+  return logits;
+}
+
+// Float32 in any order of summation lands at 5e-6; the weakest real mistake is 1e-4.
+constexpr double kTolerance = 5e-5;
+
+class LlamaFixture : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {
+ protected:
+  std::string name() const { return std::get<0>(GetParam()); }
+  std::string config() const { return std::get<1>(GetParam()); }
+  std::unique_ptr<LoadedModel> load(testing::TestModelOptions options = {}) const {
+    options.config = config();
+    if (!options.dtype) options.dtype = DType::kF32;
+    return testing::load_test_model(testing::model_folder(name()), options);
+  }
+};
+
+TEST_P(LlamaFixture, LogitsAreTransformers) {
+  const Golden golden(name());
+  EXPECT_LT(distance(both_prompts(*load(), golden), golden.floats("logits")), kTolerance);
+}
+
+TEST_P(LlamaFixture, EveryInstructionSetAgrees) {
+  const Golden golden(name());
+  for (int isa = 0; isa <= static_cast<int>(detect_isa()); ++isa) {
+    const auto model = load({.isa = static_cast<Isa>(isa)});
+    EXPECT_LT(distance(both_prompts(*model, golden), golden.floats("logits")), kTolerance);
+  }
+}
+
+TEST_P(LlamaFixture, ChunksAgreeWithTheWhole) {
+  // Dynamic scaling depends on the length of the call, so its chunks are other calls.
+  if (name() == "llama-rope-dynamic") GTEST_SKIP();
+  const Golden golden(name());
+  const auto model = load();
+  for (const std::size_t step : {1, 5, 23}) {
+    EXPECT_LT(distance(both_prompts(*model, golden, step), golden.floats("logits")), kTolerance)
+        << step;
+  }
+  const auto short_passes = load({.max_rows = 7});
+  EXPECT_LT(distance(both_prompts(*short_passes, golden), golden.floats("logits")), kTolerance);
+}
+
+TEST_P(LlamaFixture, GreedyIdsAreTransformers) {
+  const Golden golden(name());
+  const bool dynamic = name() == "llama-rope-dynamic";
+  const auto want = golden.ids(dynamic ? "greedy_ids_cached" : "greedy_ids");
+  const auto model = load();
+  const auto vocab = static_cast<std::size_t>(model->architecture().shape().vocab_size);
+  const auto kv = model->new_kv_cache(24);
+  std::vector<std::int32_t> ids = golden.prompt(0);
+  ids.resize(8);
+  std::vector<std::int32_t> got;
+  std::vector<float> logits(vocab);
+  while (got.size() < want.size()) {
+    std::vector<std::int32_t> positions(ids.size());
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      positions[i] = static_cast<std::int32_t>(kv->length()) + static_cast<std::int32_t>(i);
+    }
+    const BatchSequence sequence{
+        .ids = ids, .positions = positions, .kv = kv.get(), .call_length = positions.back() + 1};
+    model->run({&sequence, 1}, logits);
+    got.push_back(static_cast<std::int32_t>(std::ranges::max_element(logits) - logits.begin()));
+    ids = {got.back()};
+  }
+  EXPECT_EQ(got, want);
+}
+
+TEST_P(LlamaFixture, PaddedRowsAreTransformers) {
+  const Golden golden(name());
+  const auto ids = golden.ids("padded_input_ids");
+  const auto mask = golden.ids("attention_mask");
+  const auto positions = golden.ids("padded_position_ids");
+  const auto want = golden.floats("padded_logits");
+  const auto model = load();
+  const auto vocab = static_cast<std::size_t>(model->architecture().shape().vocab_size);
+  const std::size_t length = ids.size() / 2;
+  std::vector<std::vector<std::int32_t>> row_ids(2);
+  std::vector<std::vector<std::int32_t>> row_positions(2);
+  std::vector<std::unique_ptr<KvCache>> caches;
+  std::int32_t longest = 0;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (mask[i] == 0) continue;
+    row_ids[i / length].push_back(ids[i]);
+    row_positions[i / length].push_back(positions[i]);
+    longest = std::max(longest, positions[i] + 1);
+  }
+  std::vector<BatchSequence> batch;
+  for (std::size_t row = 0; row < 2; ++row) {
+    caches.push_back(model->new_kv_cache(static_cast<std::int64_t>(length)));
+    batch.push_back({.ids = row_ids[row],
+                     .positions = row_positions[row],
+                     .kv = caches[row].get(),
+                     .call_length = longest,
+                     .logits = BatchSequence::Logits::kAll});
+  }
+  std::vector<float> logits((row_ids[0].size() + row_ids[1].size()) * vocab);
+  model->run(batch, logits);
+  std::vector<float> real;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (mask[i] == 0) continue;
+    const auto first = want.begin() + static_cast<std::ptrdiff_t>(i * vocab);
+    real.insert(real.end(), first, first + static_cast<std::ptrdiff_t>(vocab));
+  }
+  EXPECT_LT(distance(logits, real), kTolerance);
+}
+
+TEST_P(LlamaFixture, AnyDeviceMapGivesTheSameBits) {
+  const Golden golden(name());
+  const auto want = both_prompts(*load(), golden);
+  std::mt19937 random(11);
+  for (int map = 0; map < 30; ++map) {
+    // Even maps place whole layers, odd ones every tensor by itself; ties stay together.
+    const auto place = [&](std::string_view path) {
+      std::string unit(path);
+      if (map % 2 == 0 && unit.find("layers.") != std::string::npos) unit = unit.substr(0, 14);
+      if (unit == "lm_head.weight" || unit == "model.embed_tokens.weight") unit = "embedding";
+      const std::size_t hash = std::hash<std::string>()(unit + std::to_string(map));
+      const std::array devices = {Device{}, Device{DeviceKind::kDisk},
+                                  Device{DeviceKind::kVirtual, 0}, Device{DeviceKind::kVirtual, 1}};
+      return devices[hash % devices.size()];
+    };
+    ASSERT_EQ(both_prompts(*load({.device_of = place}), golden), want) << map;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, LlamaFixture,
+    ::testing::Combine(::testing::Values("llama", "llama-tied-bias", "llama-rope-llama3",
+                                         "llama-rope-linear", "llama-rope-yarn",
+                                         "llama-rope-dynamic", "llama-bf16", "llama-sharded"),
+                       ::testing::Values("config.json", "config.v4.json")),
+    [](const auto& info) {
+      std::string name =
+          std::get<0>(info.param) + (std::get<1>(info.param) == "config.json" ? "" : "_v4");
+      std::ranges::replace(name, '-', '_');
+      return name;
+    });
+
+TEST(Llama, ABfloat16RunIsNoFurtherFromTruthThanTransformers) {
+  const Golden golden("llama-bf16");
+  const auto model =
+      testing::load_test_model(testing::model_folder("llama-bf16"), {.kv_dtype = DType::kBF16});
+  const auto logits = both_prompts(*model, golden);
+  const auto truth = golden.floats("logits");
+  double sum = 0;
+  for (std::size_t i = 0; i < truth.size(); ++i) sum += std::abs(logits[i] - truth[i]);
+  // transformers' own bfloat16 run is 0.013 away on average.
+  EXPECT_LT(sum / static_cast<double>(truth.size()), 0.013);
+}
+
+}  // namespace
+}  // namespace shoehorn

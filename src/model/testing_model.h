@@ -1,0 +1,73 @@
+// Loads a model of tests/data with every weight where a test wants it.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "model/loaded_model.h"
+#include "model/weight_plan.h"
+
+namespace shoehorn::testing {
+
+inline std::filesystem::path model_folder(const std::string& name) {
+  return std::filesystem::path(SHOEHORN_TEST_DATA) / "models" / name;
+}
+
+struct TestModelOptions {
+  std::string config = "config.json";
+  std::optional<DType> dtype = {};
+  std::function<Device(std::string_view)> device_of = [](std::string_view) { return Device{}; };
+  DType kv_dtype = DType::kF32;
+  std::int64_t max_rows = 512;
+  int threads = 2;
+  Isa isa = detect_isa();
+};
+
+inline std::unique_ptr<LoadedModel> load_test_model(const std::filesystem::path& folder,
+                                                    TestModelOptions options = {}) {
+  ModelParts parts;
+  parts.checkpoint = std::make_unique<const Checkpoint>(
+      open_checkpoint(folder, {.config = folder / options.config}));
+  parts.architecture =
+      make_architecture(Config::parse(parts.checkpoint->config_json(), folder / options.config));
+  const ResolvedModel model =
+      resolve_model(*parts.architecture, *parts.checkpoint, options.dtype, /*strict=*/true);
+  parts.groups = place_weights(model, options.device_of);
+  parts.group_devices = compute_devices(parts.groups);
+  parts.memory = std::make_unique<DeviceMemory>(parse_virtual_devices("2x256MiB"));
+  parts.pool = std::make_unique<ThreadPool>(options.threads);
+  parts.isa = options.isa;
+  parts.kv_dtype = options.kv_dtype;
+  parts.max_rows = options.max_rows;
+  parts.workspace_bytes =
+      pass_workspace_bytes(*parts.architecture, options.max_rows, 4096, options.threads);
+  return std::make_unique<LoadedModel>(std::move(parts));
+}
+
+/// Logits [ids.size(), vocab] of ids fed `step` at a time.
+inline std::vector<float> all_logits(const LoadedModel& model, const std::vector<std::int32_t>& ids,
+                                     std::size_t step = 1000) {
+  const auto vocab = static_cast<std::size_t>(model.architecture().shape().vocab_size);
+  const auto kv = model.new_kv_cache(static_cast<std::int64_t>(ids.size()));
+  std::vector<std::int32_t> positions(ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) positions[i] = static_cast<std::int32_t>(i);
+  std::vector<float> logits(ids.size() * vocab);
+  for (std::size_t at = 0; at < ids.size(); at += step) {
+    const std::size_t count = std::min(step, ids.size() - at);
+    const BatchSequence sequence{.ids = std::span(ids).subspan(at, count),
+                                 .positions = std::span(positions).subspan(at, count),
+                                 .kv = kv.get(),
+                                 .call_length = static_cast<std::int64_t>(at + count),
+                                 .logits = BatchSequence::Logits::kAll};
+    model.run({&sequence, 1}, std::span(logits).subspan(at * vocab, count * vocab));
+  }
+  return logits;
+}
+
+}  // namespace shoehorn::testing
