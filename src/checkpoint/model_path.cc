@@ -115,7 +115,7 @@ std::filesystem::path resolve_model_path(const std::string& model,
     const fs::path repository = hub_cache / cache_folder_name(name->repository);
     const fs::path ref = repository / "refs" / name->revision;
     const auto commit = read_ref(ref);
-    const fs::path snapshot = repository / "snapshots" / commit.value_or(name->revision);
+    fs::path snapshot = repository / "snapshots" / commit.value_or(name->revision);
     if (is_there(snapshot)) return snapshot;
     if (!commit) looked.push_back(ref);
     looked.push_back(snapshot);

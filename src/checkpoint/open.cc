@@ -62,8 +62,9 @@ void read_side_files(const fs::path& folder, Checkpoint::Parts& parts) {
 
 Checkpoint open_checkpoint(const std::filesystem::path& path, const OpenOptions& options) {
   const fs::path found = resolve_model_path(path.string());
+  std::error_code ignored;
   const WeightsFile weights =
-      fs::is_directory(found) ? find_weights(found) : classify_weights(found);
+      fs::is_directory(found, ignored) ? find_weights(found) : classify_weights(found);
   Checkpoint::Parts parts = open_weights(weights);
   parts.path = path;
   if (weights.kind != WeightsKind::kGguf) read_side_files(weights.path.parent_path(), parts);

@@ -194,6 +194,25 @@ TEST_F(OpenFolder, TellsFormatsApartByContentWhereTheNameDoesNot) {
               HasSubstr("is no checkpoint"));
 }
 
+TEST_F(OpenFolder, OpensAModelOfTheHubCache) {
+  folder_.write("models--org--name/refs/main", "c0ffee");
+  const auto blob = folder_.write("models--org--name/blobs/0123", tiny("w"));
+  folder_.write("models--org--name/snapshots/c0ffee/config.json", "{}");
+  fs::create_symlink(blob, folder_.path() / "models--org--name/snapshots/c0ffee/model.safetensors");
+  ASSERT_EQ(::setenv("HF_HUB_CACHE", folder_.path().c_str(), 1), 0);
+  const Checkpoint checkpoint = open_checkpoint("org/name");
+  ::unsetenv("HF_HUB_CACHE");
+  EXPECT_EQ(checkpoint.path(), "org/name");
+  EXPECT_EQ(checkpoint.config_json(), "{}");
+  EXPECT_NE(checkpoint.find("w"), nullptr);
+}
+
+TEST_F(OpenFolder, NamesTheFileThatIsTruncated) {
+  const std::string whole = tiny("w");
+  folder_.write("model.safetensors", whole.substr(0, whole.size() - 1));
+  EXPECT_THAT(refusal(), HasSubstr("model.safetensors: w: data_offsets end at byte 1"));
+}
+
 TEST_F(OpenFolder, RefusesASinglePickle) {
   EXPECT_THROW(open_checkpoint(folder_.write("consolidated.00.pth", "PK")), UnsupportedError);
 }

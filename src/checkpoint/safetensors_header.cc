@@ -64,7 +64,7 @@ class HeaderParser {
     require_one_object(json);
     ondemand::parser parser;  // outlives the try block: tensor_ points into it
     try {
-      ondemand::document document = parser.iterate(json, capacity);
+      ondemand::document document = parser.iterate(json, capacity).value();
       parse_root(document.get_object());
       // Anything but white space behind the object would be left over here.
       const char* rest = nullptr;
@@ -99,7 +99,7 @@ class HeaderParser {
   void parse_root(ondemand::object root) {
     bool has_metadata = false;
     for (ondemand::field field : root) {
-      tensor_ = std::string_view(field.unescaped_key());
+      tensor_ = field.unescaped_key().value();
       ondemand::value value = field.value();
       if (tensor_ == "__metadata__") {
         if (has_metadata) fail("is there twice");
@@ -120,13 +120,13 @@ class HeaderParser {
     if (type != ondemand::json_type::object) fail("must be an object of strings");
     std::unordered_set<std::string> keys;
     for (ondemand::field field : value.get_object()) {
-      std::string key(std::string_view(field.unescaped_key()));
+      std::string key(field.unescaped_key().value());
       ondemand::value text = field.value();
       if (text.type() != ondemand::json_type::string) {
         fail(str_cat("must hold strings; the value of ", printable(key), " is not one"));
       }
       if (!keys.insert(key).second) fail(str_cat("has the key ", printable(key), " twice"));
-      header_.metadata.emplace_back(std::move(key), std::string_view(text.get_string()));
+      header_.metadata.emplace_back(std::move(key), text.get_string().value());
     }
   }
 
@@ -211,20 +211,19 @@ class HeaderParser {
   // Walks over a value nobody asked for, so that what is in it still has to be JSON.
   void ignore(ondemand::value value, int depth) const {
     if (depth > kMaxIgnoredDepth) fail(str_cat("is nested deeper than ", kMaxIgnoredDepth));
-    switch (ondemand::json_type(value.type())) {
+    switch (value.type().value()) {
       case ondemand::json_type::object:
         for (ondemand::field field : value.get_object()) {
-          const std::string_view key = field.unescaped_key();  // checks its escapes
-          static_cast<void>(key);
+          static_cast<void>(field.unescaped_key().value());  // checks its escapes
           ignore(field.value(), depth + 1);
         }
         return;
       case ondemand::json_type::array:
         for (ondemand::value item : value.get_array()) ignore(item, depth + 1);
         return;
-      case ondemand::json_type::string: std::string_view(value.get_string()); return;
-      case ondemand::json_type::number: static_cast<void>(double(value.get_double())); return;
-      case ondemand::json_type::boolean: static_cast<void>(bool(value.get_bool())); return;
+      case ondemand::json_type::string: static_cast<void>(value.get_string().value()); return;
+      case ondemand::json_type::number: static_cast<void>(value.get_double().value()); return;
+      case ondemand::json_type::boolean: static_cast<void>(value.get_bool().value()); return;
       case ondemand::json_type::null:
         if (!value.is_null()) fail("is not valid JSON");
         return;
@@ -318,7 +317,7 @@ SafetensorsHeader parse_file(const std::filesystem::path& path, std::uint64_t fi
     throw FormatError(path, str_cat("is not safetensors: it has ", file_bytes,
                                     " bytes, less than the length of a header"));
   }
-  read(0, std::span<std::byte>(first));
+  read(0, std::span(first));
   const std::uint64_t header_bytes = checked_header_bytes(first, file_bytes, path);
   std::string json(static_cast<std::size_t>(header_bytes) + simdjson::SIMDJSON_PADDING, ' ');
   read(kLengthBytes, std::as_writable_bytes(std::span(json)).first(header_bytes));

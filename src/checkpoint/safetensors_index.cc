@@ -70,13 +70,13 @@ StringMap parse_weight_map(std::string& json, const fs::path& path) {
   std::string stranger;  // a root value that is no string
   ondemand::parser parser;
   ondemand::document document =
-      parser.iterate(std::string_view(json).substr(0, bytes), json.size());
+      parser.iterate(std::string_view(json).substr(0, bytes), json.size()).value();
   for (ondemand::field field : document.get_object()) {
-    std::string key(std::string_view(field.unescaped_key()));
+    std::string key(field.unescaped_key().value());
     ondemand::value value = field.value();
     const ondemand::json_type type = value.type();
     if (type == ondemand::json_type::string) {
-      top_level.emplace_back(std::move(key), std::string_view(value.get_string()));
+      top_level.emplace_back(std::move(key), value.get_string().value());
     } else if (key != "weight_map") {
       stranger = std::move(key);
     } else {
@@ -86,7 +86,7 @@ StringMap parse_weight_map(std::string& json, const fs::path& path) {
       if (has_weight_map) throw FormatError(path, "has weight_map twice");
       has_weight_map = true;
       for (ondemand::field entry : value.get_object()) {
-        std::string tensor(std::string_view(entry.unescaped_key()));
+        std::string tensor(entry.unescaped_key().value());
         std::string_view file;
         if (entry.value().get_string().get(file) != simdjson::SUCCESS) {
           throw FormatError(path, str_cat(printable(tensor), ": its file must be a string"));

@@ -7,7 +7,6 @@
 #include <set>
 #include <string_view>
 #include <system_error>
-#include <tuple>
 #include <utility>
 
 #include <fcntl.h>
@@ -85,8 +84,9 @@ std::vector<const NamedTensor*> in_file_order(std::span<const NamedTensor> tenso
   std::vector<const NamedTensor*> order;
   for (const NamedTensor& tensor : tensors) order.push_back(&tensor);
   std::ranges::sort(order, [](const NamedTensor* a, const NamedTensor* b) {
-    return std::tuple(-type_rank(a->view.dtype), std::string_view(a->name)) <
-           std::tuple(-type_rank(b->view.dtype), std::string_view(b->name));
+    const std::ptrdiff_t a_rank = type_rank(a->view.dtype);
+    const std::ptrdiff_t b_rank = type_rank(b->view.dtype);
+    return a_rank != b_rank ? a_rank > b_rank : a->name < b->name;
   });
   return order;
 }

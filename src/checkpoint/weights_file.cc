@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <regex>
 #include <set>
 #include <span>
 #include <string_view>
@@ -41,18 +40,24 @@ struct Candidates {
 
 // model-00002-of-00005.gguf → model-00001-of-00005.gguf; other names stay.
 std::string first_part(const std::string& name) {
-  static const std::regex kPart("(.*-)[0-9]{5}(-of-[0-9]{5}\\.gguf)");
-  std::smatch match;
-  if (!std::regex_match(name, match, kPart)) return name;
-  return match[1].str() + "00001" + match[2].str();
+  constexpr std::string_view kPattern = "-#####-of-#####.gguf";
+  if (name.size() < kPattern.size()) return name;
+  const std::size_t begin = name.size() - kPattern.size();
+  for (std::size_t i = 0; i < kPattern.size(); ++i) {
+    const char c = name[begin + i];
+    const bool fits = kPattern[i] == '#' ? c >= '0' && c <= '9' : c == kPattern[i];
+    if (!fits) return name;
+  }
+  return std::string(name).replace(begin + 1, 5, "00001");
 }
 
 Candidates list_candidates(const fs::path& folder) {
   Candidates found;
   std::set<std::string> ggufs;
   std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
+  fs::directory_iterator entry(folder, error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
     const std::string_view view = name;
     if (view.ends_with(".safetensors")) found.safetensors.push_back(name);
     if (view.ends_with(".gguf")) ggufs.insert(first_part(name));
