@@ -4,7 +4,13 @@
 include(CMakePackageConfigHelpers)
 
 get_property(folders GLOBAL PROPERTY SHOEHORN_FOLDERS)
-get_property(third_party GLOBAL PROPERTY SHOEHORN_THIRD_PARTY)
+# A static archive hands on the libraries that its folders link; headers alone leave nothing to link.
+set(third_party "")
+foreach(folder ${folders})
+  get_target_property(links ${folder} LINK_LIBRARIES)
+  list(APPEND third_party ${links})
+endforeach()
+list(FILTER third_party EXCLUDE REGEX "^shoehorn_|^nlohmann_json")
 list(REMOVE_DUPLICATES third_party)
 
 list(TRANSFORM folders REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>" OUTPUT_VARIABLE objects)

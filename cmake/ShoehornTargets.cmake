@@ -35,15 +35,13 @@ endif()
 
 # shoehorn_folder(NAME SOURCES a.cc ... [LINKS lower folders and libraries])
 #   One static library a folder of src/, target shoehorn_NAME. All of them together are what gets
-#   installed (ShoehornInstall.cmake), so their names and the libraries they need are collected here.
+#   installed (ShoehornInstall.cmake), so their names are collected here.
 function(shoehorn_folder name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
   add_library(shoehorn_${name} STATIC ${ARG_SOURCES})
   set_target_properties(shoehorn_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
   target_link_libraries(shoehorn_${name} PUBLIC shoehorn_options ${ARG_LINKS})
   set_property(GLOBAL APPEND PROPERTY SHOEHORN_FOLDERS shoehorn_${name})
-  list(FILTER ARG_LINKS EXCLUDE REGEX "^(shoehorn_.*|PUBLIC|PRIVATE|INTERFACE)$")
-  set_property(GLOBAL APPEND PROPERTY SHOEHORN_THIRD_PARTY ${ARG_LINKS})
 endfunction()
 
 # shoehorn_tests(NAME SOURCES a_test.cc ... [LINKS ...])
