@@ -322,7 +322,7 @@ SafetensorsHeader parse_file(const std::filesystem::path& path, std::uint64_t fi
   std::string json(static_cast<std::size_t>(header_bytes) + simdjson::SIMDJSON_PADDING, ' ');
   read(kLengthBytes, std::as_writable_bytes(std::span(json)).first(header_bytes));
   HeaderParser parser(path, header_bytes, file_bytes - kLengthBytes - header_bytes, file_index);
-  return parser.parse(std::string_view(json).substr(0, header_bytes), json.size());
+  return parser.parse(std::string_view{json}.substr(0, header_bytes), json.size());
 }
 
 }  // namespace

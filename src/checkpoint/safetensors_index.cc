@@ -70,7 +70,7 @@ StringMap parse_weight_map(std::string& json, const fs::path& path) {
   std::string stranger;  // a root value that is no string
   ondemand::parser parser;
   ondemand::document document =
-      parser.iterate(std::string_view(json).substr(0, bytes), json.size()).value();
+      parser.iterate(std::string_view{json}.substr(0, bytes), json.size()).value();
   for (ondemand::field field : document.get_object()) {
     std::string key(field.unescaped_key().value());
     ondemand::value value = field.value();
