@@ -3,10 +3,9 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
-#include <variant>
 #include <vector>
 
+#include "plan/custom_map.h"
 #include "plan/module_tree.h"
 #include "plan/reference_plan.h"
 
@@ -19,7 +18,7 @@ struct PlanCase {
   ModuleTree tree;
   ReferenceRequest request;  // all but its strategy
   /// For strategy "custom": the map to check, devices as written.
-  std::vector<std::pair<std::string, std::variant<long long, std::string>>> device_map;
+  WrittenMap device_map;
 };
 
 /// Throws FormatError naming the case and the field that is wrong.

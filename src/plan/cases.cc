@@ -10,6 +10,8 @@
 
 #include "base/str_cat.h"
 #include "plan/case_json.h"
+#include "plan/case_shoehorn.h"
+#include "plan/custom_map.h"
 #include "plan/planner_accelerate.h"
 #include "plan/planner_transformers.h"
 #include "plan/reference_error.h"
@@ -95,14 +97,48 @@ void plan_reference(const PlanCase& c, const PlanTree& tree, Flavour flavour, Js
   if (!plan.uncovered.empty()) out["uncovered"] = plan.uncovered;
 }
 
+void plan_default(const PlanCase& c, const PlanTree& tree, Json& out) {
+  const ShoehornCasePlan planned = plan_case_shoehorn(c, tree);
+  out["map"] = to_json(planned.plan.device_map);
+  out["budget"] = Json::object();
+  for (const auto& [device, bytes] : planned.budget) out["budget"][to_string(device)] = bytes;
+  out["total_bytes"] = planned.bytes_of[0];
+  out["module_sizes"] = Json::object();
+  out["bytes"] = Json::object();
+  for (NodeId id = 0; id < tree.size(); ++id) {
+    const std::size_t bytes = planned.bytes_of[static_cast<std::size_t>(id)];
+    if (tree.node(id).is_module() && bytes > 0) out["module_sizes"][tree.node(id).path] = bytes;
+  }
+  for (const DeviceUse& use : planned.plan.devices) {
+    if (use.weights > 0) out["bytes"][to_string(use.device)] = use.weights;
+  }
+  out["warn_buffers"] = false;  // buffers are placed with their modules
+}
+
+// The stricter check of real runs, for a machine with any number of accelerators.
+void check_custom_default(const PlanCase& c, const PlanTree& tree, Json& out) {
+  const DeviceMap map = check_written_map(c.device_map, tree, {.any_accelerator = true});
+  const auto devices = devices_of(map, tree);
+  out["ok"] = true;
+  out["tensor_devices"] = Json::object();
+  for (NodeId id = 0; id < tree.size(); ++id) {
+    const PlanNode& node = tree.node(id);
+    if (node.is_module() || !node.persistent) continue;
+    out["tensor_devices"][node.path] = to_json(*devices[static_cast<std::size_t>(id)]);
+  }
+}
+
 void plan_case(const PlanCase& c, Json& out) {
   const PlanTree tree(c.tree);
   if (c.flavour != "accelerate" && c.flavour != "transformers" && c.flavour != "shoehorn") {
     throw ArgumentError(str_cat("flavour \"", c.flavour.substr(0, 60),
                                 "\": expected accelerate, transformers or shoehorn"));
   }
+  const bool is_default = c.flavour == "shoehorn";
   if (c.strategy == "custom") {
-    check_custom(c, tree, out);
+    (is_default ? check_custom_default : check_custom)(c, tree, out);
+  } else if (is_default) {
+    plan_default(c, tree, out);
   } else {
     plan_reference(c, tree,
                    c.flavour == "accelerate" ? Flavour::kAccelerate : Flavour::kTransformers, out);
@@ -119,6 +155,8 @@ std::string plan_cases_json(std::string_view cases_json) {
       plan_case(c, out);
     } catch (const ReferenceCrash& error) {
       out["error"] = error_json(error.python_type().c_str(), "crash", error.what());
+    } catch (const PlanError& error) {
+      out["error"] = error_json("PlanError", "user", error.what());
     } catch (const ArgumentError& error) {
       out["error"] = error_json("ValueError", "user", error.what());
     } catch (const FormatError& error) {

@@ -373,7 +373,7 @@ TEST(PlanShoehorn, IsValidUnderRandomLimits) {
   const auto up_to = [&](std::size_t n) { return std::size_t{random()} % n; };
   int planned = 0;
   int refused = 0;
-  for (int round = 0; round < 400; ++round) {
+  for (int round = 0; round < 200; ++round) {
     SCOPED_TRACE(round);
     Llama llama(1 + static_cast<int>(up_to(20)), 128 << up_to(3), 512 << up_to(4), up_to(2) == 0);
     PlanInput& input = llama.input;
@@ -411,8 +411,8 @@ TEST(PlanShoehorn, IsValidUnderRandomLimits) {
       EXPECT_THROW(evaluate_map(input, DeviceMap({{"", DeviceKey::cpu()}})), PlanError);
     }
   }
-  EXPECT_GT(planned, 250);
-  EXPECT_GT(refused, 10);
+  EXPECT_GT(planned, 120);
+  EXPECT_GT(refused, 5);
 }
 
 TEST(EvaluateMap, NamesTheDeviceThatIsTooFull) {
