@@ -16,9 +16,9 @@ namespace {
 // Above this many rows of x the blocked product is faster than dot products (measured: see
 // linear_bench.cc).
 constexpr std::int64_t kMostDotRows = 8;
-// Weights of one piece: five microseconds of reading. Less makes handing out cost, more makes the
-// last piece late.
-constexpr std::size_t kPieceBytes = 96 * 1024;
+// The smallest piece: two microseconds of reading. Less makes handing out cost, more makes the last
+// piece late.
+constexpr std::size_t kLeastPieceBytes = 32 * 1024;
 // Below this the caller's own core is done before another one has noticed.
 constexpr std::size_t kAloneBytes = 48 * 1024;
 // Rows of a weight that a kernel works on together.
@@ -68,42 +68,59 @@ DotPath dot_path(DType dtype, Isa isa) {
   }
 }
 
-// One task's share of the loop: pieces first_piece .. first_piece + pieces - 1.
-struct TaskPieces {
+// One task's share of the loop: row groups first_group .. of all tasks' groups in a row.
+struct TaskGroups {
   DotJob job;
   DType dtype = DType::kF32;
   DotPath dot = nullptr;
   std::int64_t outputs = 0;
-  std::int64_t outputs_per_piece = 1;
-  std::int64_t first_piece = 0;
+  std::int64_t first_group = 0;
+
+  std::int64_t groups() const { return (outputs + kRowGroup - 1) / kRowGroup; }
 };
 
-TaskPieces cut(const LinearTask& task, std::span<const float> x, std::int64_t rows,
-               std::int64_t first_piece, Isa isa) {
+TaskGroups groups_of(const LinearTask& task, std::span<const float> x, std::int64_t rows,
+                     std::int64_t first_group, Isa isa) {
   const TensorView& weight = *task.weight;
-  TaskPieces cut;
-  cut.dtype = weight.dtype;
-  cut.dot = dot_path(weight.dtype, isa);
-  cut.outputs = weight.shape[0];
-  cut.first_piece = first_piece;
-  cut.job = {.weight = weight.data,
-             .row_bytes = packed_bytes(weight.dtype, weight.shape[1]).value(),
-             .k = weight.shape[1],
-             .x = x.data(),
-             .rows = rows,
-             .bias = task.bias.empty() ? nullptr : task.bias.data(),
-             .y = task.y.data(),
-             .ldy = cut.outputs,
-             .accumulate = task.accumulate};
-  const std::size_t group_bytes = std::max<std::size_t>(cut.job.row_bytes * kRowGroup, 1);
-  cut.outputs_per_piece =
-      kRowGroup * static_cast<std::int64_t>(std::max<std::size_t>(kPieceBytes / group_bytes, 1));
-  return cut;
+  const std::int64_t outputs = weight.shape[0];
+  return {.job = {.weight = weight.data,
+                  .row_bytes = packed_bytes(weight.dtype, weight.shape[1]).value(),
+                  .k = weight.shape[1],
+                  .x = x.data(),
+                  .rows = rows,
+                  .bias = task.bias.empty() ? nullptr : task.bias.data(),
+                  .y = task.y.data(),
+                  .ldy = outputs,
+                  .accumulate = task.accumulate},
+          .dtype = weight.dtype,
+          .dot = dot_path(weight.dtype, isa),
+          .outputs = outputs,
+          .first_group = first_group};
 }
+
+// Pieces of shrinking size (guided self-scheduling, Polychronopoulos and Kuck 1987): long ones
+// first, because the start of each is not prefetched, short ones last, so that all threads end
+// together.
+struct Pieces {
+  static constexpr std::size_t kMost = 512;
+  std::array<std::int64_t, kMost + 1> begin;
+  std::int64_t count = 0;
+
+  Pieces(std::int64_t groups, std::int64_t least, int threads) {
+    std::int64_t at = 0;
+    begin[0] = 0;
+    while (at < groups) {
+      const std::int64_t share = (groups - at) / (2 * threads);
+      at = std::min(groups, at + std::max(share, least));
+      if (static_cast<std::size_t>(count) + 1 == kMost) at = groups;
+      begin[static_cast<std::size_t>(++count)] = at;
+    }
+  }
+};
 
 // Types without a kernel of their own: a row is decoded to float32 in scratch that stays in the
 // nearest cache, then multiplied from there.
-void dot_decoded(const TaskPieces& task, std::int64_t begin, std::int64_t end, float* scratch,
+void dot_decoded(const TaskGroups& task, std::int64_t begin, std::int64_t end, float* scratch,
                  Isa isa) {
   const DotPath dot = dot_path(DType::kF32, isa);
   DotJob job = task.job;
@@ -119,37 +136,46 @@ void dot_decoded(const TaskPieces& task, std::int64_t begin, std::int64_t end, f
 
 void linear_dot(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
                 ExecContext& ctx) {
-  std::array<TaskPieces, kMostTasks> cuts;
-  std::int64_t pieces = 0;
+  std::array<TaskGroups, kMostTasks> all;
+  std::int64_t groups = 0;
   std::size_t bytes = 0;
   std::int64_t scratch_floats = 0;
   for (std::size_t i = 0; i < tasks.size(); ++i) {
-    cuts[i] = cut(tasks[i], x, rows, pieces, ctx.isa);
-    pieces += (cuts[i].outputs + cuts[i].outputs_per_piece - 1) / cuts[i].outputs_per_piece;
-    bytes += static_cast<std::size_t>(cuts[i].outputs) * cuts[i].job.row_bytes;
-    if (cuts[i].dot == nullptr) scratch_floats = std::max(scratch_floats, cuts[i].job.k);
+    all[i] = groups_of(tasks[i], x, rows, groups, ctx.isa);
+    groups += all[i].groups();
+    bytes += static_cast<std::size_t>(all[i].outputs) * all[i].job.row_bytes;
+    if (all[i].dot == nullptr) scratch_floats = (all[i].job.k + 15) / 16 * 16;
   }
+  if (groups == 0) return;
   const std::size_t mark = ctx.workspace.mark();
-  scratch_floats = (scratch_floats + 15) / 16 * 16;
   float* const scratch =
       ctx.workspace.take<float>(static_cast<std::size_t>(scratch_floats * ctx.pool.threads()))
           .data();
-  const auto run_piece = [&](std::int64_t piece, int thread) {
-    std::size_t i = tasks.size() - 1;
-    while (cuts[i].first_piece > piece) --i;
-    const TaskPieces& task = cuts[i];
-    const std::int64_t begin = (piece - task.first_piece) * task.outputs_per_piece;
-    const std::int64_t end = std::min(begin + task.outputs_per_piece, task.outputs);
-    if (task.dot != nullptr) {
-      task.dot(task.job, begin, end);
-    } else {
-      dot_decoded(task, begin, end, scratch + scratch_floats * thread, ctx.isa);
+  const auto run_groups = [&](std::int64_t begin, std::int64_t end, int thread) {
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+      const TaskGroups& task = all[i];
+      const std::int64_t first = std::max(begin - task.first_group, std::int64_t{0});
+      const std::int64_t last = std::min(end - task.first_group, task.groups());
+      if (first >= last) continue;
+      const std::int64_t first_output = first * kRowGroup;
+      const std::int64_t end_output = std::min(last * kRowGroup, task.outputs);
+      if (task.dot != nullptr) {
+        task.dot(task.job, first_output, end_output);
+      } else {
+        dot_decoded(task, first_output, end_output, scratch + scratch_floats * thread, ctx.isa);
+      }
     }
   };
-  if (bytes <= kAloneBytes) {
-    for (std::int64_t piece = 0; piece < pieces; ++piece) run_piece(piece, 0);
+  if (bytes <= kAloneBytes || ctx.pool.threads() == 1) {
+    run_groups(0, groups, 0);
   } else {
-    ctx.pool.parallel_for(pieces, run_piece);
+    const std::size_t group_bytes = bytes / static_cast<std::size_t>(groups) + 1;
+    const Pieces pieces(groups, static_cast<std::int64_t>(kLeastPieceBytes / group_bytes) + 1,
+                        ctx.pool.threads());
+    ctx.pool.parallel_for(pieces.count, [&](std::int64_t piece, int thread) {
+      const auto i = static_cast<std::size_t>(piece);
+      run_groups(pieces.begin[i], pieces.begin[i + 1], thread);
+    });
   }
   ctx.workspace.release(mark);
 }

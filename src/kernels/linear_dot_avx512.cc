@@ -30,7 +30,7 @@ struct Ahead {
 
 void prefetch_start(const std::byte* row, std::int64_t bytes) {
   for (std::int64_t at = 0; at < bytes; at += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(row + at), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(row + at), _MM_HINT_T1);
   }
 }
 
@@ -58,7 +58,7 @@ void dot_group(const std::byte* w, std::int64_t row_bytes, std::int64_t k, const
 #pragma GCC unroll 2
       for (std::int64_t line = 0; line < kStep * Load::kBytes; line += 64) {
         _mm_prefetch(reinterpret_cast<const char*>(w + r * row_bytes + at + line + distance),
-                     _MM_HINT_T0);
+                     _MM_HINT_T1);
       }
     }
 #pragma GCC unroll 2
