@@ -26,13 +26,15 @@ void CodePointSet::normalize() {
 }
 
 void CodePointSet::add(char32_t first, char32_t last) {
-  // Appending in order, the common case, keeps the list normal without sorting it again.
+  // Adding in order, the common case, only touches the end of the list.
   if (ranges_.empty() || first > ranges_.back().last + 1) {
     ranges_.push_back({first, last});
-    return;
+  } else if (first >= ranges_.back().first) {
+    ranges_.back().last = std::max(ranges_.back().last, last);
+  } else {
+    ranges_.push_back({first, last});
+    normalize();
   }
-  ranges_.push_back({first, last});
-  normalize();
 }
 
 void CodePointSet::unite(const CodePointSet& other) {
