@@ -1,0 +1,248 @@
+#include "checkpoint/gguf_config.h"
+
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "shoehorn/error.h"
+
+#include "checkpoint/gguf_reader.h"
+#include "checkpoint/gguf_rope_factors.h"
+#include "checkpoint/testing_files.h"
+#include "checkpoint/testing_gguf.h"
+
+namespace shoehorn::gguf {
+namespace {
+
+using testing::GgufBuilder;
+using ::testing::HasSubstr;
+using testing::llama_builder;
+using testing::message_of;
+
+Metadata metadata_of(const GgufBuilder& builder) {
+  const std::string file = builder.build();
+  return read_header(source_of("model.gguf", testing::as_bytes(file))).metadata;
+}
+
+nlohmann::json config_of(const GgufBuilder& builder, const ConfigTensors& tensors = {}) {
+  return nlohmann::json::parse(config_json(metadata_of(builder), tensors));
+}
+
+std::string unsupported_config(const GgufBuilder& builder, const ConfigTensors& tensors = {}) {
+  const Metadata metadata = metadata_of(builder);
+  return message_of<UnsupportedError>([&] { config_json(metadata, tensors); });
+}
+
+std::string format_error(const GgufBuilder& builder) {
+  const Metadata metadata = metadata_of(builder);
+  return message_of<FormatError>([&] { config_json(metadata, {}); });
+}
+
+TensorInfo tensor(std::string name, Shape shape, DType dtype = DType::kF32) {
+  TensorInfo info;
+  info.name = std::move(name);
+  info.dtype = dtype;
+  info.shape = shape;
+  return info;
+}
+
+TEST(ConfigJson, HasTheKeysOfALlama) {
+  GgufBuilder builder = llama_builder();
+  builder.uint32("llama.attention.head_count_kv", 2).float32("llama.rope.freq_base", 500000.0F);
+  builder.uint32("tokenizer.ggml.bos_token_id", 1).uint32("tokenizer.ggml.eos_token_id", 2);
+  const nlohmann::json expected = {
+      {"architectures", nlohmann::json::array({"LlamaForCausalLM"})},
+      {"model_type", "llama"},
+      {"hidden_act", "silu"},
+      {"hidden_size", 32},
+      {"intermediate_size", 48},
+      {"num_hidden_layers", 1},
+      {"num_attention_heads", 4},
+      {"num_key_value_heads", 2},
+      {"head_dim", 8},
+      {"max_position_embeddings", 128},
+      {"rms_norm_eps", 1e-5},
+      {"rope_theta", 500000.0},
+      {"rope_scaling", nullptr},
+      {"attention_bias", false},
+      {"mlp_bias", false},
+      {"tie_word_embeddings", true},
+      {"vocab_size", 7},
+      {"torch_dtype", "float32"},
+      {"bos_token_id", 1},
+      {"eos_token_id", 2},
+  };
+  EXPECT_EQ(config_of(builder), expected);
+}
+
+TEST(ConfigJson, KeyValueHeadsAreTheQueryHeadsUnlessSaid) {
+  EXPECT_EQ(config_of(llama_builder())["num_key_value_heads"], 4);
+}
+
+TEST(ConfigJson, TakesVocabularyBiasesAndTiesFromTheTensors) {
+  const std::vector<TensorInfo> tensors = {tensor("model.embed_tokens.weight", {9, 32}),
+                                           tensor("lm_head.weight", {9, 32}),
+                                           tensor("model.layers.0.self_attn.q_proj.bias", {32}),
+                                           tensor("model.layers.0.mlp.up_proj.bias", {48})};
+  const nlohmann::json config =
+      config_of(llama_builder(), {.tensors = tensors, .rope_divisors = {}});
+  EXPECT_EQ(config["vocab_size"], 9);
+  EXPECT_EQ(config["tie_word_embeddings"], false);
+  EXPECT_EQ(config["attention_bias"], true);
+  EXPECT_EQ(config["mlp_bias"], true);
+}
+
+TEST(ConfigJson, TorchDtypeIsThatOfMostPlainMatrices) {
+  const std::vector<TensorInfo> tensors = {
+      tensor("norm", {4000}, DType::kF32), tensor("small", {4, 4}, DType::kF32),
+      tensor("large", {4, 9}, DType::kBF16), tensor("blocks", {4, 320}, DType::kQ4_0)};
+  EXPECT_EQ(config_of(llama_builder(), {.tensors = tensors, .rope_divisors = {}})["torch_dtype"],
+            "bfloat16");
+}
+
+TEST(ConfigJson, HeadDimFollowsFromQProjWhereTheFileIsSilent) {
+  const std::vector<TensorInfo> tensors = {
+      tensor("model.layers.0.self_attn.q_proj.weight", {64, 32})};
+  EXPECT_EQ(config_of(llama_builder(), {.tensors = tensors, .rope_divisors = {}})["head_dim"], 16);
+}
+
+TEST(ConfigJson, HeadDimIsTheKeyLengthWhereThereIsOne) {
+  GgufBuilder builder = llama_builder();
+  builder.uint32("llama.attention.key_length", 24).uint32("llama.attention.value_length", 24);
+  EXPECT_EQ(config_of(builder)["head_dim"], 24);
+}
+
+TEST(ConfigJson, RefusesHeadsThatAreRotatedInPart) {
+  GgufBuilder builder = llama_builder();
+  builder.uint32("llama.rope.dimension_count", 4);
+  EXPECT_THAT(unsupported_config(builder),
+              HasSubstr("llama.rope.dimension_count is 4 where a head has 8 values"));
+}
+
+TEST(ConfigJson, ReadsLinearScalingOldAndNew) {
+  GgufBuilder old_style = llama_builder();
+  old_style.float32("llama.rope.scale_linear", 2.0F);
+  GgufBuilder new_style = llama_builder();
+  new_style.string("llama.rope.scaling.type", "linear").float32("llama.rope.scaling.factor", 2.0F);
+  const nlohmann::json expected = {{"rope_type", "linear"}, {"factor", 2.0}};
+  EXPECT_EQ(config_of(old_style)["rope_scaling"], expected);
+  EXPECT_EQ(config_of(new_style)["rope_scaling"], expected);
+}
+
+TEST(ConfigJson, ScalingOfNoneIsNull) {
+  GgufBuilder builder = llama_builder();
+  builder.string("llama.rope.scaling.type", "none").float32("llama.rope.scaling.factor", 8.0F);
+  EXPECT_EQ(config_of(builder)["rope_scaling"], nullptr);
+}
+
+TEST(ConfigJson, ReadsYarnScaling) {
+  GgufBuilder builder = llama_builder();
+  builder.string("llama.rope.scaling.type", "yarn")
+      .float32("llama.rope.scaling.factor", 4.0F)
+      .uint32("llama.rope.scaling.original_context_length", 32)
+      .float32("llama.rope.scaling.yarn_beta_fast", 16.0F);
+  const nlohmann::json expected = {{"rope_type", "yarn"},
+                                   {"factor", 4.0},
+                                   {"original_max_position_embeddings", 32},
+                                   {"beta_fast", 16.0}};
+  EXPECT_EQ(config_of(builder)["rope_scaling"], expected);
+}
+
+TEST(ConfigJson, NamesScalingItDoesNotKnow) {
+  GgufBuilder builder = llama_builder();
+  builder.string("llama.rope.scaling.type", "longrope").float32("llama.rope.scaling.factor", 4.0F);
+  EXPECT_THAT(unsupported_config(builder), HasSubstr("llama.rope.scaling.type is longrope"));
+}
+
+TEST(ConfigJson, TurnsRopeDivisorsIntoLlama3Scaling) {
+  std::vector<float> divisors;
+  for (std::size_t i = 0; i < 4; ++i) {
+    const Llama3RopeScaling scaling{8.0, 1.0, 4.0, 64};
+    divisors.push_back(static_cast<float>(llama3_divisor(scaling, 10000.0, 8, i)));
+  }
+  const nlohmann::json expected = {{"rope_type", "llama3"},
+                                   {"factor", 8.0},
+                                   {"low_freq_factor", 1.0},
+                                   {"high_freq_factor", 4.0},
+                                   {"original_max_position_embeddings", 64}};
+  EXPECT_EQ(config_of(llama_builder(), {.tensors = {}, .rope_divisors = divisors})["rope_scaling"],
+            expected);
+}
+
+TEST(ConfigJson, DivisorsOfOneAreNoScaling) {
+  const std::vector<float> ones(4, 1.0F);
+  EXPECT_EQ(config_of(llama_builder(), {.tensors = {}, .rope_divisors = ones})["rope_scaling"],
+            nullptr);
+}
+
+TEST(ConfigJson, RefusesDivisorsItCannotExplain) {
+  const std::vector<float> odd = {1.0F, 5.0F, 2.0F, 3.0F};
+  EXPECT_THAT(unsupported_config(llama_builder(), {.tensors = {}, .rope_divisors = odd}),
+              HasSubstr("rope_freqs.weight holds divisors"));
+}
+
+TEST(ConfigJson, RefusesExperts) {
+  GgufBuilder builder = llama_builder();
+  builder.uint32("llama.expert_count", 8);
+  EXPECT_THAT(unsupported_config(builder), HasSubstr("llama.expert_count: mixtures of experts"));
+}
+
+TEST(ConfigJson, NamesTheMissingKey) {
+  GgufBuilder builder;
+  builder.string("general.architecture", "llama").uint32("llama.attention.head_count", 4);
+  EXPECT_THAT(format_error(builder), HasSubstr("metadata key llama.embedding_length is missing"));
+}
+
+TEST(ConfigJson, RefusesSizesOfZero) {
+  GgufBuilder builder;
+  builder.string("general.architecture", "llama").uint32("llama.attention.head_count", 0);
+  EXPECT_THAT(format_error(builder), HasSubstr("llama.attention.head_count: 0 is not between 1"));
+}
+
+TEST(HeadsOf, TakesOneCountForAllLayers) {
+  GgufBuilder builder;
+  builder.string("general.architecture", "llama")
+      .int32s("llama.attention.head_count", {8, 8})
+      .int32s("llama.attention.head_count_kv", {2, 2});
+  const Heads heads = heads_of(metadata_of(builder));
+  EXPECT_EQ(heads.query, 8);
+  EXPECT_EQ(heads.key_value, 2);
+}
+
+TEST(HeadsOf, RefusesCountsThatDifferBetweenLayers) {
+  GgufBuilder builder;
+  builder.string("general.architecture", "llama").int32s("llama.attention.head_count", {8, 4});
+  const Metadata metadata = metadata_of(builder);
+  EXPECT_THAT(message_of<UnsupportedError>([&] { heads_of(metadata); }),
+              HasSubstr("llama.attention.head_count differs between layers"));
+}
+
+TEST(HeadsOf, RefusesHeadsThatDoNotDivide) {
+  GgufBuilder builder = llama_builder();
+  builder.uint32("llama.attention.head_count_kv", 3);
+  EXPECT_THAT(format_error(builder), HasSubstr("4 attention heads do not divide among 3"));
+}
+
+TEST(GenerationConfigJson, ListsEveryTokenThatEndsATurn) {
+  GgufBuilder builder;
+  builder.uint32("tokenizer.ggml.bos_token_id", 1)
+      .uint32("tokenizer.ggml.eos_token_id", 2)
+      .uint32("tokenizer.ggml.eot_token_id", 9)
+      .uint32("tokenizer.ggml.eom_token_id", 2)
+      .uint32("tokenizer.ggml.padding_token_id", 0xFFFFFFFF);
+  const nlohmann::json expected = {{"bos_token_id", 1}, {"eos_token_id", {2, 9}}};
+  EXPECT_EQ(nlohmann::json::parse(generation_config_json(metadata_of(builder))), expected);
+}
+
+TEST(GenerationConfigJson, PassesOnRecommendedSampling) {
+  GgufBuilder builder;
+  builder.float32("general.sampling.temp", 0.7F).uint32("general.sampling.top_k", 20);
+  const nlohmann::json expected = {{"do_sample", true}, {"temperature", 0.7}, {"top_k", 20}};
+  EXPECT_EQ(nlohmann::json::parse(generation_config_json(metadata_of(builder))), expected);
+}
+
+}  // namespace
+}  // namespace shoehorn::gguf

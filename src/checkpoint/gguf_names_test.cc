@@ -1,0 +1,56 @@
+#include "checkpoint/gguf_names.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "shoehorn/error.h"
+
+#include "checkpoint/testing_files.h"
+
+namespace shoehorn::gguf {
+namespace {
+
+std::string llama_name(std::string_view gguf_name) {
+  const auto name = hugging_face_name(architecture_named("llama", "m.gguf"), gguf_name);
+  return name ? name->name : "none";
+}
+
+TEST(HuggingFaceName, TranslatesModulesOutsideLayers) {
+  EXPECT_EQ(llama_name("token_embd.weight"), "model.embed_tokens.weight");
+  EXPECT_EQ(llama_name("output_norm.weight"), "model.norm.weight");
+  EXPECT_EQ(llama_name("output.weight"), "lm_head.weight");
+}
+
+TEST(HuggingFaceName, TranslatesModulesOfLayers) {
+  EXPECT_EQ(llama_name("blk.0.attn_norm.weight"), "model.layers.0.input_layernorm.weight");
+  EXPECT_EQ(llama_name("blk.12.attn_q.bias"), "model.layers.12.self_attn.q_proj.bias");
+  EXPECT_EQ(llama_name("blk.3.attn_output.weight"), "model.layers.3.self_attn.o_proj.weight");
+  EXPECT_EQ(llama_name("blk.3.ffn_norm.weight"), "model.layers.3.post_attention_layernorm.weight");
+  EXPECT_EQ(llama_name("blk.101.ffn_down.weight"), "model.layers.101.mlp.down_proj.weight");
+}
+
+TEST(HuggingFaceName, SaysWhichRowsAreInterleaved) {
+  const Architecture& llama = architecture_named("llama", "m.gguf");
+  EXPECT_EQ(hugging_face_name(llama, "blk.0.attn_q.weight")->rows, RowHeads::kQuery);
+  EXPECT_EQ(hugging_face_name(llama, "blk.0.attn_k.bias")->rows, RowHeads::kKeyValue);
+  EXPECT_EQ(hugging_face_name(llama, "blk.0.attn_v.weight")->rows, RowHeads::kNone);
+}
+
+TEST(HuggingFaceName, KnowsNothingElse) {
+  for (const char* name :
+       {"", ".weight", "token_embd", "token_embd.scale", "blk.weight", "blk.0.weight",
+        "blk.x.attn_q.weight", "blk.00.attn_q.weight", "blk.01.attn_q.weight",
+        "blk.-1.attn_q.weight", "blk.0attn_q.weight", "blk.99999999999999999999.attn_q.weight",
+        "blk.0.ffn_gate_exps.weight", "blk.0.token_embd.weight", "attn_q.weight"}) {
+    EXPECT_EQ(llama_name(name), "none") << name;
+  }
+}
+
+TEST(ArchitectureNamed, ListsWhatItKnows) {
+  EXPECT_THAT(testing::message_of<UnsupportedError>([] { architecture_named("mamba", "m.gguf"); }),
+              ::testing::HasSubstr("m.gguf: general.architecture is mamba; supported GGUF "
+                                   "architectures are llama"));
+}
+
+}  // namespace
+}  // namespace shoehorn::gguf
