@@ -53,6 +53,7 @@ class Search {
   std::optional<Placed> with_layers(Choice& choice, std::size_t count) const;
   std::vector<bool> streamed_layers(std::size_t count) const;
   std::optional<Placed> place(const Choice& choice) const;
+  void refill(Choice& choice, Placed& placed) const;
   Placed balanced(Choice choice, Placed placed) const;
   FoundPlacement spell_out(const Choice& choice, const Placed& placed) const;
   FoundPlacement spell_out(const LeafPlacement& placed) const;
@@ -268,6 +269,49 @@ std::optional<Placed> Search::fewest_layers(Choice& choice) const {
   return best;
 }
 
+// Whatever is streamed and fits what room is left after all becomes resident, largest first: layers
+// differ in size, and an even spread does not fill every gap.
+void Search::refill(Choice& choice, Placed& placed) const {
+  if (placed.streamed == 0 || input_.strategy == Strategy::kSequential) return;
+  Room room(model_);
+  Placed again{.layers = placed.layers, .loose = placed.loose};
+  const auto index_of = [&room](DeviceKey device) {
+    return static_cast<std::size_t>(std::ranges::find(room.order(), device) - room.order().begin());
+  };
+  reserve_streams(choice, room, again);
+  std::vector<std::pair<Bytes, Unit>> streamed;
+  for (const Unit& unit : units_) {
+    const DeviceKey device = unit.is_layer ? placed.layers[unit.index] : placed.loose[unit.index];
+    const bool part = unit.is_layer && choice.layer_on_disk[unit.index];
+    Bytes bytes =
+        unit.is_layer ? pieces_.layers[unit.index].resident : loose_piece(unit.index).resident;
+    if (device.is_disk()) {
+      streamed.emplace_back(bytes, unit);
+      continue;
+    }
+    if (part) bytes -= choice.pattern->resident[unit.index];
+    if (unit.is_layer && !part) bytes += pieces_.layers[unit.index].kv;
+    room.take(index_of(device), bytes);
+  }
+  std::ranges::stable_sort(streamed, std::greater<>(), [](const auto& s) { return s.first; });
+  for (const auto& [bytes, unit] : streamed) {
+    for (std::size_t i = 0; i < room.order().size(); ++i) {
+      // The KV cache of a streamed layer has its room on the CPU already.
+      const bool moves_kv = unit.is_layer && !room.order()[i].is_cpu();
+      if (!room.take(i, bytes + (moves_kv ? pieces_.layers[unit.index].kv : 0))) continue;
+      (unit.is_layer ? placed.layers : placed.loose)[unit.index] = room.order()[i];
+      if (unit.is_layer) {
+        choice.layer_on_disk[unit.index] = false;
+        placed.streamed -= choice.pattern->streamed[unit.index];
+      } else {
+        choice.loose_on_disk[unit.index] = false;
+        placed.streamed -= loose_piece(unit.index).streamed;
+      }
+      break;
+    }
+  }
+}
+
 // Where all that is resident is on accelerators, spreads it over them: the smallest share of each
 // that still holds it. What comes last, the CPU and the accelerator that balanced_low_0 spares,
 // must stay as unused as it was.
@@ -334,7 +378,10 @@ std::optional<FoundPlacement> Search::with_slots(int slots) const {
     }
   }
   std::optional<FoundPlacement> found;
-  if (best) found = spell_out(best_choice, balanced(best_choice, *best));
+  if (best) {
+    refill(best_choice, *best);
+    found = spell_out(best_choice, balanced(best_choice, *best));
+  }
   // Where not even that fits; and without layers single modules are all there is.
   const bool by_leaf = !best || (best->streamed > 0 && pieces_.layers.empty());
   if (by_leaf && input_.smallest_stream_unit == StreamUnit::kLeafModule) {
