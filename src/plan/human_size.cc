@@ -29,16 +29,15 @@ std::string human_size(std::size_t bytes) {
   return with_decimals(value, decimals) + " " + std::string(kUnits[unit]);
 }
 
-std::string accelerate_size(double bytes) {
+std::string accelerate_size(PyNumber bytes) {
   constexpr std::array<std::string_view, 6> kUnits = {"bytes", "KB", "MB", "GB", "TB", "PB"};
-  double value = bytes;
+  double value = bytes.value;
   std::size_t unit = 0;
   while (value >= 1024 && unit + 1 < kUnits.size()) {
     value /= 1024;
     ++unit;
   }
-  // Whole bytes are an integer in Python and print without a decimal.
-  if (unit == 0 && value == std::floor(value)) return with_decimals(value, 0) + " bytes";
+  if (unit == 0 && !bytes.is_float) return with_decimals(value, 0) + " bytes";
   // printf rounds the exact binary value, half to even, as Python's round does.
   std::string text = with_decimals(value, 2);
   if (text.back() == '0') text.pop_back();
