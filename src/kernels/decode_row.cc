@@ -6,7 +6,6 @@
 #include "kernels/decode_row_paths.h"
 
 namespace shoehorn {
-namespace {
 
 DecodePath decode_path_for(DType dtype, Isa isa) {
   DecodePath path = nullptr;
@@ -15,6 +14,8 @@ DecodePath decode_path_for(DType dtype, Isa isa) {
   if (path == nullptr) path = ref::decode_path(dtype);
   return path;
 }
+
+namespace {
 
 EncodePath encode_path_for(DType dtype, Isa isa) {
   EncodePath path = nullptr;

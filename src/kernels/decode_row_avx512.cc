@@ -235,21 +235,27 @@ __mmask16 first_lanes(std::int64_t count) {
   return count >= 16 ? static_cast<__mmask16>(0xFFFF) : static_cast<__mmask16>((1U << count) - 1);
 }
 
-void decode_f16(const std::byte* bytes, std::int64_t elements, float* out) {
-  for (std::int64_t i = 0; i < elements; i += 16) {
-    const __mmask16 lanes = first_lanes(elements - i);
-    const __m256i bits = _mm256_maskz_loadu_epi16(lanes, bytes + 2 * i);
-    _mm512_mask_storeu_ps(out + i, lanes, _mm512_cvtph_ps(bits));
+// Whole vectors apart from the last part: a masked store keeps the loads that follow it waiting.
+template <typename Widen>
+void decode_halves(const std::byte* bytes, std::int64_t elements, float* out, const Widen& widen) {
+  std::int64_t i = 0;
+  for (; i + 16 <= elements; i += 16) {
+    const auto* const from = reinterpret_cast<const __m256i*>(bytes + 2 * i);
+    _mm512_storeu_ps(out + i, widen(_mm256_loadu_si256(from)));
   }
+  if (i == elements) return;
+  const __mmask16 lanes = first_lanes(elements - i);
+  _mm512_mask_storeu_ps(out + i, lanes, widen(_mm256_maskz_loadu_epi16(lanes, bytes + 2 * i)));
+}
+
+void decode_f16(const std::byte* bytes, std::int64_t elements, float* out) {
+  decode_halves(bytes, elements, out, [](__m256i bits) { return _mm512_cvtph_ps(bits); });
 }
 
 void decode_bf16(const std::byte* bytes, std::int64_t elements, float* out) {
-  for (std::int64_t i = 0; i < elements; i += 16) {
-    const __mmask16 lanes = first_lanes(elements - i);
-    const __m256i bits = _mm256_maskz_loadu_epi16(lanes, bytes + 2 * i);
-    const __m512i wide = _mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16);
-    _mm512_mask_storeu_ps(out + i, lanes, _mm512_castsi512_ps(wide));
-  }
+  decode_halves(bytes, elements, out, [](__m256i bits) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  });
 }
 
 void encode_f16(const float* values, std::int64_t elements, std::byte* bytes) {

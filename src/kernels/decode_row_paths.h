@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/exec_context.h"
 #include "tensor/dtype.h"
 
 namespace shoehorn {
@@ -24,5 +25,8 @@ namespace avx512 {
 DecodePath decode_path(DType dtype);
 EncodePath encode_path(DType dtype);
 }  // namespace avx512
+
+/// The best of them for a dtype and a set; nullptr where the dtype is no number.
+DecodePath decode_path_for(DType dtype, Isa isa);
 
 }  // namespace shoehorn

@@ -8,6 +8,7 @@
 
 #include "base/str_cat.h"
 #include "kernels/decode_row.h"
+#include "kernels/decode_row_paths.h"
 #include "kernels/linear_paths.h"
 
 namespace shoehorn {
@@ -40,7 +41,7 @@ void require_task(const LinearTask& task, std::int64_t k, std::int64_t rows) {
     throw ArgumentError(
         str_cat("linear: bias of ", task.bias.size(), " values for ", n, " outputs"));
   }
-  if (!is_floating(weight.dtype) && !is_block(weight.dtype)) {
+  if (decode_path_for(weight.dtype, Isa::kRef) == nullptr) {
     throw UnsupportedError(str_cat("linear: weights of dtype ", to_string(weight.dtype),
                                    "; floating and GGUF block types are"));
   }

@@ -1,12 +1,12 @@
 // The blocked matrix product of linear(): rows of x are packed side by side into panels once, then
-// each piece of work widens a tile of weights that stays in its core's own cache and multiplies all
-// panels with it. Weights are broadcast, rows of x fill the vectors: that way stored rows need no
-// transposition, only widening, which for few rows costs as much as the arithmetic (GotoBLAS, Goto
-// and van de Geijn 2008, with the roles of A and B exchanged).
+// each piece of work, a tile of results, widens a group of weight rows at a time into the nearest
+// cache and multiplies all its panels with them. Weights are broadcast, rows of x fill the vectors:
+// that way stored rows need no transposition, only widening, which for few rows costs as much as
+// the arithmetic (GotoBLAS, Goto and van de Geijn 2008, with the roles of A and B exchanged).
 #include <algorithm>
 #include <array>
 
-#include "kernels/decode_row.h"
+#include "kernels/decode_row_paths.h"
 #include "kernels/linear_paths.h"
 
 namespace shoehorn {
@@ -14,8 +14,8 @@ namespace {
 
 // Rows of x packed at a time: bounds the workspace.
 constexpr std::int64_t kPackedRows = 512;
-// A tile's results, kTileRows x kTileOutputs floats, and its widened weights share a second-level
-// cache of 1 to 2 MiB with the panels that stream through.
+// A tile's results, kTileRows x kTileOutputs floats, share a second-level cache with the panels of
+// one depth block, kTileRows x kGemmDepth floats: 192 and 256 KiB.
 constexpr std::int64_t kTileRows = 256;
 constexpr std::int64_t kTileOutputs = 192;
 // Tiles are multiples of what the innermost kernels take (12 or 6).
@@ -35,7 +35,7 @@ const GemmPath& gemm_path(Isa isa) {
   return isa == Isa::kAvx512 ? avx512::kGemm : avx2::kGemm;
 }
 
-constexpr std::int64_t kWidenedFloats = kTileOutputs * kWidenedStride;
+constexpr std::int64_t kWidenedFloats = kOutputGroup * kWidenedStride;
 constexpr std::int64_t kThreadFloats = kWidenedFloats + kTileRows * kTileOutputs;
 
 // One call's x, packed: depth block after depth block, in each all panels.
@@ -71,17 +71,52 @@ struct Tile {
   std::int64_t outputs;
 };
 
-void widen_tile(const Tile& tile, std::int64_t k0, std::int64_t depth, float* widened, Isa isa) {
-  const TensorView& weight = *tile.task->weight;
-  const std::size_t row_bytes = packed_bytes(weight.dtype, weight.shape[1]).value();
-  // kGemmDepth is a multiple of every block's elements, so a depth block begins at a whole byte.
-  const std::size_t offset = packed_bytes(weight.dtype, k0).value();
-  const std::byte* row =
-      weight.data + static_cast<std::size_t>(tile.first_output) * row_bytes + offset;
-  for (std::int64_t n = 0; n < tile.outputs; ++n, row += row_bytes) {
-    decode_row(weight.dtype, row, depth, widened + n * kWidenedStride, isa);
+// The stored weights of a tile, a group of rows and a block of the depth at a time.
+class StoredGroups {
+ public:
+  StoredGroups(const Tile& tile, const GemmPath& path, Isa isa)
+      : tile_(tile), group_(path.group), weight_(*tile.task->weight) {
+    decode_ = decode_path_for(weight_.dtype, isa);
+    row_bytes_ = bytes_of(weight_.shape[1]);
   }
-}
+
+  // Rows n .. n + count - 1 of the tile, columns k0 .. k0 + depth - 1, as float32.
+  void widen(std::int64_t n, std::int64_t k0, std::int64_t depth, float* out) const {
+    const std::byte* row = at(n, k0);
+    const std::int64_t count = std::min(group_, tile_.outputs - n);
+    for (std::int64_t r = 0; r < count; ++r, row += row_bytes_) {
+      decode_(row, depth, out + r * kWidenedStride);
+    }
+  }
+
+  // What is widened after that.
+  NextWeights after(std::int64_t n, std::int64_t k0) const {
+    n += group_;
+    if (n >= tile_.outputs) {
+      n = 0;
+      k0 += kGemmDepth;
+    }
+    if (k0 >= weight_.shape[1]) return {.first = weight_.data};
+    return {.first = at(n, k0),
+            .row_bytes = row_bytes_,
+            .bytes = bytes_of(std::min(kGemmDepth, weight_.shape[1] - k0))};
+  }
+
+ private:
+  // kGemmDepth is a multiple of every block's elements, so a depth block is whole blocks.
+  std::int64_t bytes_of(std::int64_t columns) const {
+    return static_cast<std::int64_t>(packed_bytes(weight_.dtype, columns).value());
+  }
+  const std::byte* at(std::int64_t n, std::int64_t k0) const {
+    return weight_.data + (tile_.first_output + n) * row_bytes_ + bytes_of(k0);
+  }
+
+  const Tile& tile_;
+  std::int64_t group_;
+  const TensorView& weight_;
+  DecodePath decode_;
+  std::int64_t row_bytes_;
+};
 
 void run_tile(const Tile& tile, const PackedRows& packed, std::int64_t row_offset, float* scratch,
               Isa isa) {
@@ -91,13 +126,19 @@ void run_tile(const Tile& tile, const PackedRows& packed, std::int64_t row_offse
   const std::int64_t panels = ceil_div(tile.rows, path.width);
   const std::int64_t first_panel = tile.first_row / path.width;
   const std::int64_t panel_results = tile.outputs * path.width;
+  const StoredGroups weights(tile, path, isa);
   for (std::int64_t k0 = 0; k0 < packed.k; k0 += kGemmDepth) {
     const std::int64_t depth = packed.depth_at(k0);
-    widen_tile(tile, k0, depth, widened, isa);
-    for (std::int64_t i = 0; i < panels; ++i) {
-      const std::int64_t rows = std::min(path.width, tile.rows - i * path.width);
-      path.multiply(widened, tile.outputs, packed.panel(k0, first_panel + i), depth, rows,
-                    results + i * panel_results, k0 == 0);
+    for (std::int64_t n = 0; n < tile.outputs; n += path.group) {
+      weights.widen(n, k0, depth, widened);
+      const std::int64_t count = std::min(path.group, tile.outputs - n);
+      NextWeights next = weights.after(n, k0);
+      for (std::int64_t i = 0; i < panels; ++i) {
+        const std::int64_t rows = std::min(path.width, tile.rows - i * path.width);
+        path.multiply(widened, count, packed.panel(k0, first_panel + i), depth, rows,
+                      results + i * panel_results + n * path.width, k0 == 0, next);
+        next = {.first = next.first};
+      }
     }
   }
   const std::int64_t ldy = tile.task->weight->shape[0];

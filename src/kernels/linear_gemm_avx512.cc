@@ -12,6 +12,10 @@ namespace shoehorn::avx512 {
 namespace {
 
 constexpr std::int64_t kWidth = 2 * kLanes;
+// Turns between two prefetches of a row of the next weights: a line of float32.
+constexpr std::int64_t kPrefetchTurns = 16;
+// How far ahead the panel, which comes from the second-level cache, is asked for.
+constexpr std::int64_t kPanelAhead = 16;
 constexpr int kGroup = 12;
 
 void pack(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t depth, float* panel) {
@@ -37,22 +41,35 @@ void pack(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t dept
 
 // N weight rows times V vectors of the panel.
 template <int N, int V>
-void multiply_group(const float* w, const float* panel, std::int64_t depth, float* c, bool first) {
+void multiply_group(const float* w, const float* panel, std::int64_t depth, float* c, bool first,
+                    const NextWeights& next) {
   __m512 acc[N][V];
 #pragma GCC unroll 16
   for (int n = 0; n < N; ++n) {
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) acc[n][v] = _mm512_setzero_ps();
   }
-  for (std::int64_t k = 0; k < depth; ++k) {
-    __m512 inputs[V];
-#pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) inputs[v] = _mm512_loadu_ps(panel + k * kWidth + v * kLanes);
+  for (std::int64_t k0 = 0; k0 < depth; k0 += kPrefetchTurns) {
+    const std::byte* line = next.first + next.bytes * k0 / kGemmDepth;
 #pragma GCC unroll 16
-    for (int n = 0; n < N; ++n) {
-      const __m512 weight = _mm512_set1_ps(w[n * kWidenedStride + k]);
+    for (int n = 0; n < N; ++n, line += next.row_bytes) {
+      _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
+    }
+    const std::int64_t end = k0 + kPrefetchTurns < depth ? k0 + kPrefetchTurns : depth;
+    for (std::int64_t k = k0; k < end; ++k) {
+      __m512 inputs[V];
 #pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) acc[n][v] = _mm512_fmadd_ps(weight, inputs[v], acc[n][v]);
+      for (int v = 0; v < V; ++v) {
+        inputs[v] = _mm512_loadu_ps(panel + k * kWidth + v * kLanes);
+        _mm_prefetch(reinterpret_cast<const char*>(panel + (k + kPanelAhead) * kWidth + v * kLanes),
+                     _MM_HINT_T0);
+      }
+#pragma GCC unroll 16
+      for (int n = 0; n < N; ++n) {
+        const __m512 weight = _mm512_set1_ps(w[n * kWidenedStride + k]);
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) acc[n][v] = _mm512_fmadd_ps(weight, inputs[v], acc[n][v]);
+      }
     }
   }
   // Each block of the depth is summed apart and then added: shorter sums, smaller errors.
@@ -68,25 +85,25 @@ void multiply_group(const float* w, const float* panel, std::int64_t depth, floa
 
 template <int V>
 void multiply_vectors(const float* w, std::int64_t count, const float* panel, std::int64_t depth,
-                      float* c, bool first) {
+                      float* c, bool first, const NextWeights& next) {
+  if (count == kGroup) return multiply_group<kGroup, V>(w, panel, depth, c, first, next);
+  // The last rows of a tile; what is next waits.
+  const NextWeights none{.first = next.first};
   std::int64_t n = 0;
-  for (; n + kGroup <= count; n += kGroup) {
-    multiply_group<kGroup, V>(w + n * kWidenedStride, panel, depth, c + n * kWidth, first);
-  }
   for (; n + 4 <= count; n += 4) {
-    multiply_group<4, V>(w + n * kWidenedStride, panel, depth, c + n * kWidth, first);
+    multiply_group<4, V>(w + n * kWidenedStride, panel, depth, c + n * kWidth, first, none);
   }
   for (; n < count; ++n) {
-    multiply_group<1, V>(w + n * kWidenedStride, panel, depth, c + n * kWidth, first);
+    multiply_group<1, V>(w + n * kWidenedStride, panel, depth, c + n * kWidth, first, none);
   }
 }
 
 void multiply(const float* w, std::int64_t count, const float* panel, std::int64_t depth,
-              std::int64_t rows, float* c, bool first) {
+              std::int64_t rows, float* c, bool first, const NextWeights& next) {
   if (rows > kLanes) {
-    multiply_vectors<2>(w, count, panel, depth, c, first);
+    multiply_vectors<2>(w, count, panel, depth, c, first, next);
   } else {
-    multiply_vectors<1>(w, count, panel, depth, c, first);
+    multiply_vectors<1>(w, count, panel, depth, c, first, next);
   }
 }
 
@@ -120,6 +137,7 @@ void store(const float* c, std::int64_t count, std::int64_t rows, const float* b
 
 }  // namespace
 
-const GemmPath kGemm = {.width = kWidth, .pack = pack, .multiply = multiply, .store = store};
+const GemmPath kGemm = {
+    .width = kWidth, .group = kGroup, .pack = pack, .multiply = multiply, .store = store};
 
 }  // namespace shoehorn::avx512

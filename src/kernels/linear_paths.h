@@ -33,16 +33,25 @@ using DotPath = void (*)(const DotJob& job, std::int64_t begin, std::int64_t end
 inline constexpr std::int64_t kGemmDepth = 256;
 inline constexpr std::int64_t kWidenedStride = kGemmDepth + 16;
 
+/// Stored weights that a later call will widen: lines of them are asked for along the way, spread
+/// over kGemmDepth turns.
+struct NextWeights {
+  const std::byte* first = nullptr;  // any readable address where there are none
+  std::int64_t row_bytes = 0;        // from row to row; 0 where there are none
+  std::int64_t bytes = 0;            // of each row; 0 where there are none
+};
+
 /// The pieces of the matrix product. A panel is `width` rows of x side by side: [depth, width].
 struct GemmPath {
   std::int64_t width;  // rows of x in a panel
+  std::int64_t group;  // weight rows multiplied together
   /// panel[k, m] = x[m, k] for k < depth, m < rows; zeros for rows <= m < width.
   void (*pack)(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t depth,
                float* panel);
-  /// c[n, m] (+)= sum_k w[n, k] · panel[k, m] for n < count; w rows kWidenedStride apart, c rows
-  /// `width` apart. `first` overwrites. Only lanes m < rows must be right.
+  /// c[n, m] (+)= sum_k w[n, k] · panel[k, m] for n < count <= group; w rows kWidenedStride apart,
+  /// c rows `width` apart. `first` overwrites. Only lanes m < rows must be right.
   void (*multiply)(const float* w, std::int64_t count, const float* panel, std::int64_t depth,
-                   std::int64_t rows, float* c, bool first);
+                   std::int64_t rows, float* c, bool first, const NextWeights& next);
   /// y[m, n] (+)= c[n, m] + bias[n] for n < count, m < rows.
   void (*store)(const float* c, std::int64_t count, std::int64_t rows, const float* bias,
                 bool accumulate, float* y, std::int64_t ldy);

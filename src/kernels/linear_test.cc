@@ -294,14 +294,18 @@ TEST(LinearMany, RefusesAWeightThatIsNotInMemory) {
   expect_argument_error({.weight = &weight, .bias = {}, .y = y}, x, 1, "not in memory");
 }
 
-TEST(LinearMany, RefusesIntegers) {
-  Machine machine(Isa::kRef);
-  const std::vector<std::byte> bytes(4);
-  const TensorView weight{DType::kI8, {1, 4}, bytes.data(), Device{}};
-  const std::vector<float> x(4);
-  std::vector<float> y(1);
-  const LinearTask task{.weight = &weight, .bias = {}, .y = y};
-  EXPECT_THROW(linear_many({&task, 1}, x, 1, machine.context()), UnsupportedError);
+TEST(LinearMany, RefusesWhatIsNoNumber) {
+  for (const DType dtype : {DType::kI8, DType::kF8E8M0}) {
+    for (const std::int64_t rows : {1, 20}) {
+      Machine machine(detect_isa());
+      const std::vector<std::byte> bytes(4);
+      const TensorView weight{dtype, {1, 4}, bytes.data(), Device{}};
+      const std::vector<float> x(static_cast<std::size_t>(4 * rows));
+      std::vector<float> y(static_cast<std::size_t>(rows));
+      const LinearTask task{.weight = &weight, .bias = {}, .y = y};
+      EXPECT_THROW(linear_many({&task, 1}, x, rows, machine.context()), UnsupportedError);
+    }
+  }
 }
 
 }  // namespace
