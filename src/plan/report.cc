@@ -99,8 +99,12 @@ std::string layers_text(const std::string& first_path, const std::vector<int>& l
   const std::size_t dot = first_path.rfind('.');
   const std::string prefix = dot == std::string::npos ? "" : first_path.substr(0, dot + 1);
   const std::string numbers = number_ranges(layers);
-  return layers.size() == 1 ? prefix + numbers
-                            : str_cat(prefix, numbers, " (", layers.size(), " layers)");
+  if (layers.size() == 1) return prefix + numbers;
+  // Interleaved layers make long lists that say little; --json has every one.
+  if (numbers.size() > 48) {
+    return str_cat(prefix, layers.front(), "-", layers.back(), ", ", layers.size(), " of these");
+  }
+  return str_cat(prefix, numbers, " (", layers.size(), " layers)");
 }
 
 void add_device_rows(const Plan& plan, TextTable& table) {
@@ -202,7 +206,7 @@ std::string plan_text(const PlanInput& input, const Plan& plan, const TextStyle&
   std::size_t longest = 0;
   const std::vector<ReportLine> lines = report_lines(input, plan);
   for (const ReportLine& line : lines) {
-    if (line.what.size() <= 60) longest = std::max(longest, line.what.size());
+    longest = std::max(longest, line.what.size());
   }
   for (const ReportLine& line : lines) {
     std::string what = line.what;

@@ -64,6 +64,18 @@ TEST(ReportLines, NamesPartsThatLiveElsewhere) {
   EXPECT_EQ(lines[2].where, "cpu; mlp.down_proj on disk");
 }
 
+TEST(ReportLines, SaysHowManyWhereAListWouldBeLong) {
+  Llama llama(80);
+  std::vector<DeviceMap::Entry> entries = {{"", DeviceKey::cpu()}};
+  for (int i = 1; i < 80; i += 2) {
+    entries.emplace_back("model.layers." + std::to_string(i), DeviceKey::disk());
+  }
+  const auto lines =
+      report_lines(llama.input, evaluate_map(llama.input, DeviceMap(std::move(entries))));
+  EXPECT_EQ(lines[1].what, "model.layers.0-78, 40 of these");
+  EXPECT_EQ(lines[2].what, "model.layers.1-79, 40 of these");
+}
+
 TEST(PlanText, UsesNothingButAsciiWhereAsked) {
   Llama llama(8);
   llama.limit_cpu(llama.total_bytes / 2);

@@ -34,6 +34,7 @@ constexpr const char* kWorkspaceColour = "#F0E442";
 constexpr const char* kStagingColour = "#D55E00";
 constexpr const char* kProcessColour = "#6B7178";
 constexpr const char* kVirtualColour = "#BFD3E6";
+constexpr const char* kLimitColour = "#B00020";
 constexpr const char* kReserve = "url(#reserve)";
 
 std::string colour_of(DeviceKey device) {
@@ -84,16 +85,39 @@ std::vector<Step> steps_of(const PlanInput& input, const Plan& plan) {
   return steps;
 }
 
-// Neighbouring layers differ a little, so that each can be seen.
+using Rgb = std::array<unsigned, 3>;
+
+// Of "#0072B2"; white for what is no such text.
+Rgb rgb_of(const std::string& colour) {
+  Rgb rgb{};
+  const char* format = "#%2x%2x%2x";
+  const bool read = std::sscanf(colour.c_str(), format, &rgb[0], &rgb[1], &rgb[2]) == 3;
+  return read ? rgb : Rgb{255, 255, 255};
+}
+
+bool is_dark(const std::string& colour) {
+  const Rgb rgb = rgb_of(colour);
+  return 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2] < 125;  // luma of BT.601
+}
+
+// Neighbouring cells differ a little, so that each can be seen.
 std::string shaded(const std::string& colour, bool lighter) {
   if (!lighter) return colour;
-  std::array<unsigned, 3> rgb{};
-  if (std::sscanf(colour.c_str(), "#%2x%2x%2x", &rgb[0], &rgb[1], &rgb[2]) != 3) return colour;
-  std::array<char, 8> text{};
+  Rgb rgb = rgb_of(colour);
   for (unsigned& c : rgb) c += (255 - c) * 3 / 10;
+  std::array<char, 16> text{};
   std::snprintf(text.data(), text.size(), "#%02X%02X%02X", rgb[0] & 255, rgb[1] & 255,
                 rgb[2] & 255);
   return text.data();
+}
+
+// For the narrow cells of the band: what everybody calls the two ends of a model.
+std::string short_name(const Step& step, double width) {
+  if (step.layer >= 0) return step.name;
+  for (const char* part : {"embed", "head", "norm"}) {
+    if (step.name.find(part) != std::string::npos) return width >= 6 ? part : "";
+  }
+  return 6.2 * static_cast<double>(step.name.size()) <= width + 8 ? step.name : "";
 }
 
 std::vector<Cell> cells_of(const DeviceUse& use, const std::vector<Step>& steps) {
@@ -165,7 +189,7 @@ std::vector<DeviceUse> shown_devices(const Plan& plan, const std::vector<Step>& 
 
 double picture_width(std::size_t columns) {
   const double content = static_cast<double>(columns) * (kColumnWidth + kColumnGap) + kLegendWidth;
-  return std::max(2 * kMargin + content, 640.0);
+  return std::max(2 * kMargin + content, 620.0);
 }
 
 Picture::Picture(const PlanInput& input, const Plan& plan, const std::string& title)
@@ -194,7 +218,7 @@ std::string Picture::draw() {
     draw_column(x, use);
     x += kColumnWidth + kColumnGap;
   }
-  draw_legend(width_ - kMargin - kLegendWidth + 20);
+  draw_legend(x + 10);
   draw_band();
   return canvas_.finish();
 }
@@ -242,7 +266,12 @@ void Picture::draw_column(double x, const DeviceUse& use) {
     const double top = cut ? kColumnTop : bottom - height_of(limit);
     canvas_.line(x, bottom, x, top, "#222");
     canvas_.line(x + kColumnWidth, bottom, x + kColumnWidth, top, "#222");
-    if (!cut) canvas_.line(x - 5, top, x + kColumnWidth + 5, top, "#B00020", true);
+    if (cut) {
+      canvas_.text(x + kColumnWidth / 2, top + 14, str_cat("limit ", human_size(use.limit_bytes)),
+                   {.size = 11, .anchor = "middle", .fill = kLimitColour});
+    } else {
+      canvas_.line(x - 5, top, x + kColumnWidth + 5, top, kLimitColour, true);
+    }
     below += str_cat(" of ", human_size(use.limit_bytes));
   }
   canvas_.text(x + kColumnWidth / 2, bottom + 19, below, {.size = 12, .anchor = "middle"});
@@ -250,15 +279,18 @@ void Picture::draw_column(double x, const DeviceUse& use) {
 
 // Cells tall enough carry their own label; of runs of thinner ones the whole run is labelled.
 void Picture::draw_run_labels(double x, const std::vector<std::pair<double, Cell>>& drawn) {
-  const auto label = [&](double top, double height, const std::string& words) {
+  const auto label = [&](double top, double height, const std::string& words,
+                         const std::string& fill) {
     canvas_.text(x + kColumnWidth / 2, top + height / 2 + 3.6, words,
-                 {.size = std::clamp(height - 2, 8.0, 11.0), .anchor = "middle", .fill = "#111"});
+                 {.size = std::clamp(height - 2, 8.0, 11.0),
+                  .anchor = "middle",
+                  .fill = is_dark(fill) ? "white" : "#111"});
   };
   for (std::size_t i = 0; i < drawn.size();) {
     const Cell& cell = drawn[i].second;
     const double height = height_of(cell.bytes);
     if (cell.layer < 0 || height >= 11) {
-      if (height >= 10) label(drawn[i].first, height, cell.label);
+      if (height >= 10) label(drawn[i].first, height, cell.label, cell.fill);
       ++i;
       continue;
     }
@@ -276,7 +308,7 @@ void Picture::draw_run_labels(double x, const std::vector<std::pair<double, Cell
     if (run >= 11) {
       const double w = 8.0 + 6.4 * static_cast<double>(words.size());
       canvas_.rectangle(x + kColumnWidth / 2 - w / 2, top + run / 2 - 7.5, w, 15, "white");
-      label(top + run / 2 - 6.5, 13, words);
+      label(top + run / 2 - 6.5, 13, words, "white");
     }
     i = last;
   }
@@ -310,7 +342,7 @@ void Picture::draw_legend(double x) {
   kind(kProcessColour, "process", total_of(&DeviceUse::process));
   kind(kVirtualColour, "virtual devices", total_of(&DeviceUse::host_backed));
   kind(kReserve, "reserve", total_of(&DeviceUse::reserve));
-  canvas_.line(x, y + 9, x + 15, y + 9, "#B00020", true);
+  canvas_.line(x, y + 9, x + 15, y + 9, kLimitColour, true);
   canvas_.text(x + 23, y + 13, "limit");
 }
 
@@ -337,11 +369,11 @@ void Picture::draw_band() {
                                 " on ", to_string(device)));
       y += height;
     }
-    const double label_width = 6.2 * static_cast<double>(step.name.size()) + 4;
+    const std::string name = short_name(step, width);
+    const double label_width = 6.2 * static_cast<double>(name.size()) + 4;
     const double middle = x + width / 2;
-    const bool wanted = step.layer >= 0 || width >= 6;
-    if (wanted && middle - label_width / 2 >= free_from) {
-      canvas_.text(middle, top + kBandHeight + 14, step.name, {.size = 10, .anchor = "middle"});
+    if (!name.empty() && middle - label_width / 2 >= free_from) {
+      canvas_.text(middle, top + kBandHeight + 14, name, {.size = 10, .anchor = "middle"});
       free_from = middle + label_width / 2;
     }
     x += width;
