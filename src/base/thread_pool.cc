@@ -14,8 +14,8 @@
 namespace shoehorn {
 namespace {
 
-// About 100 us of spinning: longer than the gap between two kernels of a forward pass, shorter than
-// anything a person or another process would notice.
+// Spinning for a third of a millisecond to one, by the processor's pause: longer than the gap
+// between two kernels of a forward pass or two tokens, shorter than anything a person would notice.
 constexpr int kSpins = 20000;
 
 inline void pause_processor() {
@@ -27,20 +27,29 @@ inline void pause_processor() {
 }  // namespace
 
 struct ThreadPool::Shared {
-  // One loop. `ticket` counts loops; a worker takes part in each exactly once.
-  std::atomic<std::uint64_t> ticket{0};
+  // The gate of the loop in progress: its number, whether it is open, and how many workers are in.
+  // A worker enters by adding one while the gate is open; the caller closes it when no piece is
+  // left and waits only for those inside. A worker that sleeps, or whose core something else is
+  // using, is not waited for: it finds the gate closed.
+  std::atomic<std::uint64_t> gate{0};
+  static constexpr std::uint64_t kOpen = 0x8000;
+  static constexpr std::uint64_t kInside = 0x7FFF;
+  static constexpr int kNumberShift = 16;
+
+  // The loop: written while the gate is closed and empty, read inside.
   std::atomic<std::int64_t> next{0};
-  std::atomic<int> busy{0};
   std::int64_t pieces = 0;
   Loop loop;
-  std::atomic<bool> stop{false};
 
-  std::mutex mutex;  // guards sleeping, error
+  std::atomic<bool> stop{false};
+  std::atomic<int> sleeping{0};
+  std::mutex mutex;  // guards error, and falling asleep
   std::condition_variable wake;
-  int sleeping = 0;
   std::exception_ptr error;
 
   std::vector<std::thread> workers;
+
+  std::uint64_t number() const { return gate.load(std::memory_order_seq_cst) >> kNumberShift; }
 
   void run_pieces(int thread) {
     try {
@@ -56,35 +65,51 @@ struct ThreadPool::Shared {
     }
   }
 
+  void wait_for_another(std::uint64_t seen) {
+    for (int spins = 0; spins < kSpins; ++spins) {
+      if (number() != seen) return;
+      pause_processor();
+    }
+    std::unique_lock lock(mutex);
+    sleeping.fetch_add(1, std::memory_order_seq_cst);
+    wake.wait(lock, [&] { return number() != seen; });
+    sleeping.fetch_sub(1, std::memory_order_seq_cst);
+  }
+
+  // True once inside; false if the loop that was seen is closed.
+  bool enter(std::uint64_t& seen) {
+    std::uint64_t value = gate.load(std::memory_order_acquire);
+    do {
+      seen = value >> kNumberShift;
+      if ((value & kOpen) == 0) return false;
+    } while (!gate.compare_exchange_weak(value, value + 1, std::memory_order_acquire));
+    return true;
+  }
+
   void work(int thread) {
     std::uint64_t seen = 0;
     for (;;) {
-      int spins = 0;
-      while (ticket.load(std::memory_order_acquire) == seen) {
-        if (++spins < kSpins) {
-          pause_processor();
-          continue;
-        }
-        std::unique_lock lock(mutex);
-        ++sleeping;
-        wake.wait(lock, [&] { return ticket.load(std::memory_order_acquire) != seen; });
-        --sleeping;
-      }
-      ++seen;
+      wait_for_another(seen);
       if (stop.load(std::memory_order_relaxed)) return;
+      if (!enter(seen)) continue;
       run_pieces(thread);
-      busy.fetch_sub(1, std::memory_order_release);
+      gate.fetch_sub(1, std::memory_order_release);
     }
   }
 
-  void announce() {
-    ticket.fetch_add(1, std::memory_order_seq_cst);
-    bool someone_sleeps;
-    {
-      const std::lock_guard lock(mutex);
-      someone_sleeps = sleeping > 0;
-    }
-    if (someone_sleeps) wake.notify_all();
+  // Opens the next loop, or with 0 for `open` only wakes everyone.
+  void announce(std::uint64_t open) {
+    gate.store(((number() + 1) << kNumberShift) | open, std::memory_order_seq_cst);
+    // A worker counts itself as asleep before it looks at the number for the last time, so one of
+    // the two sees the other.
+    if (sleeping.load(std::memory_order_seq_cst) == 0) return;
+    { const std::lock_guard lock(mutex); }
+    wake.notify_all();
+  }
+
+  void close_and_wait() {
+    gate.fetch_and(~kOpen, std::memory_order_acq_rel);
+    while ((gate.load(std::memory_order_acquire) & kInside) != 0) pause_processor();
   }
 };
 
@@ -98,7 +123,7 @@ ThreadPool::ThreadPool(int threads) : shared_(std::make_unique<Shared>()), threa
 
 ThreadPool::~ThreadPool() {
   shared_->stop.store(true);
-  shared_->announce();
+  shared_->announce(0);
   for (std::thread& worker : shared_->workers) worker.join();
 }
 
@@ -111,10 +136,9 @@ void ThreadPool::run(std::int64_t pieces, Loop loop) {
   shared.pieces = pieces;
   shared.loop = loop;
   shared.next.store(0, std::memory_order_relaxed);
-  shared.busy.store(threads_ - 1, std::memory_order_relaxed);
-  shared.announce();
+  shared.announce(Shared::kOpen);
   shared.run_pieces(0);
-  while (shared.busy.load(std::memory_order_acquire) != 0) pause_processor();
+  shared.close_and_wait();
   if (shared.error) std::rethrow_exception(std::exchange(shared.error, nullptr));
 }
 

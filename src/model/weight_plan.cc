@@ -42,6 +42,20 @@ std::vector<ExpectedTensor> expected_tensors(const ModuleTree& tree) {
   return expected;
 }
 
+/// Gives every parameter the type that it has in the checkpoint, or that was asked for.
+void set_dtypes(Module& module, const std::string& prefix,
+                const std::unordered_map<std::string, const TensorInfo*>& sources,
+                std::optional<DType> dtype) {
+  for (ParameterSpec& parameter : module.parameters) {
+    const auto source = sources.find(prefix + parameter.name);
+    if (source == sources.end() || source->second == nullptr) continue;
+    parameter.dtype = dtype ? *dtype : stored_form(source->second->dtype);
+  }
+  for (auto& [name, child] : module.children) {
+    set_dtypes(child, prefix + name + ".", sources, dtype);
+  }
+}
+
 /// Vectors are few and small, and everything computes in float32: they are widened once.
 DType form_of(const TensorInfo& info, std::optional<DType> dtype) {
   if (info.shape.rank() < 2) return DType::kF32;
@@ -53,14 +67,13 @@ DType form_of(const TensorInfo& info, std::optional<DType> dtype) {
 ResolvedModel resolve_model(const Architecture& architecture, const Checkpoint& checkpoint,
                             std::optional<DType> dtype, bool strict) {
   ResolvedModel model;
-  const ModuleTree shapes = architecture.module_tree(DType::kF32);
-  const std::vector<ExpectedTensor> expected = expected_tensors(shapes);
+  model.tree = architecture.module_tree(dtype.value_or(DType::kF32));
+  const std::vector<ExpectedTensor> expected = expected_tensors(model.tree);
   const TensorMatch match = match_checkpoint(
       checkpoint, expected,
       {.base_model_prefix = std::string(architecture.base_model_prefix()), .strict = strict});
   if (!match.warning.empty()) model.notes.push_back(match.warning);
   model.dtype = dtype ? *dtype : main_dtype(match, expected);
-  model.tree = architecture.module_tree(model.dtype);
 
   std::unordered_map<std::string, const TensorInfo*> sources = match.tensors;
   for (const auto& [owner, alias] : match.stored_twice) {
@@ -73,6 +86,7 @@ ResolvedModel resolve_model(const Architecture& architecture, const Checkpoint& 
     model.notes.push_back(str_cat("config.json ties ", alias, " to ", owner,
                                   ", but the checkpoint has both and they differ: both are kept"));
   }
+  set_dtypes(model.tree.root, "", sources, dtype);
   model.groups = architecture.weight_groups();
   for (std::size_t group = 0; group < model.groups.size(); ++group) {
     for (const std::string& path : model.groups[group].weights) {

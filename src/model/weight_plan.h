@@ -28,8 +28,8 @@ struct ResolvedWeight {
 };
 
 struct ResolvedModel {
-  ModuleTree tree;  // its floating parameters in the dtype they will have
-  DType dtype;      // of the matrices: what `--dtype auto` came to, or what was asked
+  ModuleTree tree;  // parameters in the dtype they have in the file, or asked for
+  DType dtype;      // that most bytes of the matrices have, or that was asked for
   std::vector<WeightGroupNames> groups;
   std::vector<ResolvedWeight> weights;  // every parameter, tied aliases too, in the groups' order
   std::vector<std::string> notes;       // what a user should be told of the match

@@ -1,4 +1,4 @@
-#include "base/progress.h"
+#include "progress.h"
 
 #include <string>
 #include <thread>

@@ -1,4 +1,4 @@
-#include "base/progress.h"
+#include "progress.h"
 
 #include <algorithm>
 #include <array>
@@ -11,8 +11,6 @@
 
 #include <sys/ioctl.h>
 #include <unistd.h>
-
-#include "base/str_cat.h"
 
 namespace shoehorn {
 namespace {
@@ -33,7 +31,7 @@ std::string three_digits(double value) {
 std::string amount(double value, ProgressUnit unit) {
   if (unit != ProgressUnit::kBytes) {
     const char* name = unit == ProgressUnit::kTokens ? " tok" : "";
-    return (value < 1000 ? three_digits(value) : str_cat(std::llround(value))) + name;
+    return (value < 1000 ? three_digits(value) : std::to_string(std::llround(value))) + name;
   }
   constexpr std::array<const char*, 5> kUnits = {" B", " kB", " MB", " GB", " TB"};
   std::size_t power = 0;
@@ -41,7 +39,7 @@ std::string amount(double value, ProgressUnit unit) {
     value /= 1000;
     ++power;
   }
-  return power == 0 ? str_cat(std::llround(value), kUnits[0]) : three_digits(value) + kUnits[power];
+  return power == 0 ? std::to_string(std::llround(value)) + kUnits[0] : three_digits(value) + kUnits[power];
 }
 
 // 0:07, 12:34, 1:02:03
@@ -94,7 +92,7 @@ std::string progress_line(std::string_view name, std::uint64_t done, std::uint64
       knows_end ? std::min(1.0, static_cast<double>(done) / static_cast<double>(total)) : 0;
   // What follows name and bar, the most important first.
   std::vector<std::string> parts;
-  parts.push_back(knows_end ? str_cat(static_cast<int>(share * 100), "%")
+  parts.push_back(knows_end ? std::to_string(static_cast<int>(share * 100)) + "%"
                             : amount(static_cast<double>(done), unit));
   if (elapsed_s >= kRateAfter_s && done > 0) {
     parts.push_back(amount(static_cast<double>(done) / elapsed_s, unit) + "/s");
@@ -169,7 +167,7 @@ void Progress::maybe_draw() {
                                    now_s - start_s_, unit_, terminal_.width() - 1);
   if (line == drawn_line_) return;
   // Overwritten, then cleared to the end: clearing first would flicker.
-  terminal_.write(str_cat('\r', line, "\x1b[K"));
+  terminal_.write("\r" + line + "\x1b[K");
   drawn_line_ = std::move(line);
 }
 

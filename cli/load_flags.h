@@ -1,0 +1,26 @@
+// The options that every command that loads or plans a model takes.
+#pragma once
+
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "shoehorn/options.h"
+
+namespace shoehorn::cli {
+
+/// What the flags fill; `load()` turns it into LoadOptions.
+struct LoadFlags {
+  std::string model;
+  std::string max_memory;  // "0=10GiB,cpu=6GiB"
+  std::string no_split;    // "A,B"
+  LoadOptions options;
+
+  /// Throws ArgumentError for a --max-memory that cannot be read.
+  LoadOptions load() const;
+};
+
+/// Adds MODEL and the placement and dtype options to a command.
+void add_load_flags(CLI::App& command, LoadFlags& flags);
+
+}  // namespace shoehorn::cli

@@ -1,0 +1,96 @@
+// shoehorn tokenize: text to ids and back, a line of JSON at a time.
+
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "shoehorn/shoehorn.h"
+
+#include "commands.h"
+
+namespace shoehorn::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct TokenizeFlags {
+  std::string model;
+  std::string prompt;
+  bool jsonl = false;
+  bool no_special = false;
+  bool decode = false;
+  bool skip_special = false;
+  bool stream = false;
+};
+
+std::string dump(const Json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Json encode_line(const Tokenizer& tokenizer, const Json& line, const TokenizeFlags& flags) {
+  const EncodeOptions options{.add_special_tokens = !flags.no_special};
+  const std::string text = line.at("text");
+  const Encoding encoding =
+      line.contains("pair") ? tokenizer.encode_pair(text, line["pair"].get<std::string>(), options)
+                            : tokenizer.encode(text, options);
+  return {{"ids", encoding.ids}, {"type_ids", encoding.type_ids}};
+}
+
+Json decode_line(const Tokenizer& tokenizer, const Json& line, const TokenizeFlags& flags) {
+  const auto ids = line.at("ids").get<std::vector<std::int32_t>>();
+  if (!flags.stream) return {{"text", tokenizer.decode(ids, flags.skip_special)}};
+  DetokenizerStream stream(tokenizer, flags.skip_special);
+  Json pieces = Json::array();
+  for (const std::int32_t id : ids) pieces.push_back(stream.push(id));
+  return {{"pieces", std::move(pieces)}, {"flush", stream.flush()}};
+}
+
+void run(const TokenizeFlags& flags) {
+  const Tokenizer tokenizer = load_tokenizer(flags.model);
+  for (const std::string& warning : tokenizer.warnings()) std::cerr << "note: " << warning << '\n';
+  if (!flags.jsonl && !flags.decode) {
+    const Encoding encoding =
+        tokenizer.encode(flags.prompt, {.add_special_tokens = !flags.no_special});
+    for (const std::int32_t id : encoding.ids) std::cout << id << ' ';
+    std::cout << '\n';
+    return;
+  }
+  std::size_t number = 0;
+  for (std::string text; std::getline(std::cin, text);) {
+    ++number;
+    if (text.empty()) continue;
+    try {
+      const Json line = Json::parse(text);
+      std::cout << dump(flags.decode ? decode_line(tokenizer, line, flags)
+                                     : encode_line(tokenizer, line, flags))
+                << '\n';
+    } catch (const Json::exception& error) {
+      throw FormatError("line " + std::to_string(number) + " of stdin: " + error.what());
+    }
+  }
+}
+
+}  // namespace
+
+void add_tokenize(CLI::App& app) {
+  auto flags = std::make_shared<TokenizeFlags>();
+  CLI::App* command =
+      app.add_subcommand("tokenize",
+                         "Turns text into ids and back\n\n"
+                         "  shoehorn tokenize MODEL -p \"Hello\"\n"
+                         "  echo '{\"text\": \"Hello\"}' | shoehorn tokenize MODEL --jsonl\n"
+                         "  echo '{\"ids\": [1, 2]}' | shoehorn tokenize MODEL --jsonl --decode");
+  command->add_option("MODEL", flags->model, "A model, or a folder with a tokenizer.json")
+      ->required();
+  command->add_option("-p,--prompt", flags->prompt, "One text; prints its ids");
+  command->add_flag("--jsonl", flags->jsonl, "A line of JSON in, a line of JSON out");
+  command->add_flag("--no-special", flags->no_special, "Adds no special tokens");
+  command->add_flag("--decode", flags->decode, "From ids to text");
+  command->add_flag("--skip-special", flags->skip_special, "Leaves special tokens out of the text");
+  command->add_flag("--stream", flags->stream, "Decodes piece by piece");
+  command->callback([flags] { run(*flags); });
+}
+
+}  // namespace shoehorn::cli

@@ -1,0 +1,7 @@
+#include "shoehorn/inspect.h"
+
+namespace shoehorn {
+
+InspectReport inspect(const std::string&, const LoadOptions&) { return {}; }
+
+}  // namespace shoehorn

@@ -1,0 +1,92 @@
+// from_pretrained: the main path's first step. Opens, plans, loads.
+
+#include <chrono>
+#include <utility>
+
+#include "shoehorn/error.h"
+#include "shoehorn/model.h"
+
+#include "api/model_impl.h"
+#include "api/plan_report.h"
+#include "api/prepare.h"
+
+namespace shoehorn {
+namespace {
+
+GenerationConfig generation_config(const Checkpoint& checkpoint, const LoadOptions& options) {
+  const auto& path = checkpoint.path();
+  if (checkpoint.generation_config_json().empty()) {
+    return generation_config_from_model_config(checkpoint.config_json(), path / "config.json");
+  }
+  std::vector<std::string> unsupported;
+  GenerationConfig config = parse_generation_config(
+      checkpoint.generation_config_json(), path / "generation_config.json", &unsupported);
+  if (options.on_note) {
+    for (const std::string& key : unsupported) {
+      options.on_note("generation_config.json asks for " + key + ", which is not done");
+    }
+  }
+  return config;
+}
+
+ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
+  const RunShape& shape = prepared.shape;
+  ModelParts parts;
+  parts.groups = place_weights(prepared.opened.resolved, [&](std::string_view path) {
+    return prepared.device_of(path);
+  });
+  parts.group_devices = compute_devices(parts.groups);
+  for (std::size_t i = 0; i < prepared.plan.layer_devices.size(); ++i) {
+    const DeviceKey key = prepared.plan.layer_devices[i];
+    parts.group_devices[i + 1] =
+        key.is_accelerator()
+            ? prepared.machine.accelerators.at(static_cast<std::size_t>(key.index)).device
+            : Device{};
+  }
+  parts.memory = std::make_unique<DeviceMemory>(prepared.machine.accelerators);
+  for (const auto& [key, device] : prepared.machine.devices) {
+    if (key.is_accelerator()) {
+      parts.memory->set_limit(
+          prepared.machine.accelerators.at(static_cast<std::size_t>(key.index)).device,
+          device.limit_bytes);
+    }
+  }
+  parts.pool = std::make_unique<ThreadPool>(shape.threads);
+  parts.isa = shape.isa;
+  parts.kv_dtype = shape.kv_dtype;
+  parts.max_rows = shape.max_rows;
+  parts.workspace_bytes = shape.workspace_bytes;
+  if (prepared.plan.staging_slots > 0) {
+    parts.weights.staging_slots = prepared.plan.staging_slots;
+  }
+  if (options.on_progress) {
+    parts.weights.on_progress = [&options](std::size_t done, std::size_t total) {
+      options.on_progress("loading", done, total);
+    };
+  }
+  parts.checkpoint = std::move(prepared.opened.checkpoint);
+  parts.architecture = std::move(prepared.opened.architecture);
+  return parts;
+}
+
+}  // namespace
+
+Model from_pretrained(const std::string& model, const LoadOptions& options) {
+  PreparedModel prepared = prepare_model(model, options, /*assume=*/"", /*measure=*/false);
+  auto impl = std::make_unique<Model::Impl>();
+  impl->generation_config = generation_config(*prepared.opened.checkpoint, options);
+  impl->hf_device_map = prepared.hf_device_map();
+  impl->plan_text = plan_report_text(prepared, /*unicode=*/true);
+  impl->plan_json = plan_report_json(prepared);
+  const auto start = std::chrono::steady_clock::now();
+  impl->loaded = std::make_unique<const LoadedModel>(model_parts(prepared, options));
+  impl->load_s =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  impl->tree = std::move(prepared.opened.resolved.tree);
+  impl->tokenizer = std::move(prepared.opened.tokenizer);
+  impl->plan = std::move(prepared.plan);
+  impl->shape = prepared.shape;
+  return Model(std::move(impl));
+}
+
+}  // namespace shoehorn

@@ -1,0 +1,162 @@
+#include "api/machine_limits.h"
+
+#include <algorithm>
+#include <charconv>
+#include <string_view>
+
+#include "shoehorn/error.h"
+
+#include "base/disk_probe.h"
+#include "base/host_buffer.h"
+#include "base/memory_status.h"
+#include "base/str_cat.h"
+#include "kernels/probe.h"
+#include "plan/budget.h"
+#include "plan/size_string.h"
+
+namespace shoehorn {
+namespace {
+
+// Without limits given, this share of what is free is ours.
+constexpr double kFreeShare = 0.9;
+
+// What a plan measures: enough for the rates to be steady, too little for a person to wait for.
+constexpr std::size_t kMemoryProbeBytes = std::size_t{512} << 20;
+constexpr double kDiskProbeSeconds = 0.3;
+
+/// "4.3TB/s" → 4.3e12.
+double parse_rate(std::string_view text) {
+  if (!text.ends_with("/s")) {
+    throw ArgumentError(str_cat("--assume: \"", text, "\" is no rate; write for example 50GB/s"));
+  }
+  return static_cast<double>(parse_size(text.substr(0, text.size() - 2)));
+}
+
+/// What --assume says: "0=80GiB@4.3TB/s,cpu=64GiB@30GB/s,link=50GB/s,disk=2GB/s".
+struct Assumptions {
+  std::map<DeviceKey, PlanDevice> devices;
+  double link_bytes_per_s = 0;
+  double disk_bytes_per_s = 0;
+};
+
+Assumptions parse_assumptions(std::string_view text) {
+  Assumptions result;
+  while (!text.empty()) {
+    const std::size_t comma = text.find(',');
+    const std::string_view item = text.substr(0, comma);
+    text = comma == std::string_view::npos ? std::string_view{} : text.substr(comma + 1);
+    const std::size_t equals = item.find('=');
+    if (equals == std::string_view::npos) {
+      throw ArgumentError(str_cat("--assume: \"", item,
+                                  "\" is not NAME=VALUE; write for example "
+                                  "0=80GiB@4.3TB/s,link=50GB/s"));
+    }
+    const std::string_view name = item.substr(0, equals);
+    const std::string_view value = item.substr(equals + 1);
+    if (name == "link") {
+      result.link_bytes_per_s = parse_rate(value);
+    } else if (name == "disk") {
+      result.disk_bytes_per_s = parse_rate(value);
+    } else {
+      const auto key = device_key_from_text(name);
+      if (!key || key->is_disk() || (key->is_accelerator() && key->index < 0)) {
+        throw ArgumentError(str_cat("--assume: \"", name, "\" is not an accelerator's number, cpu, "
+                                                          "link or disk"));
+      }
+      const std::size_t at = value.find('@');
+      PlanDevice& device = result.devices[*key];
+      device.limit_bytes = parse_size(value.substr(0, at));
+      if (at != std::string_view::npos) {
+        device.rates.memory_bytes_per_s = parse_rate(value.substr(at + 1));
+      }
+    }
+  }
+  return result;
+}
+
+MaxMemory as_max_memory(const std::map<std::string, std::string>& limits) {
+  MaxMemory result;
+  for (const auto& [device, size] : limits) result.emplace_back(device, size);
+  return result;
+}
+
+}  // namespace
+
+Machine machine_limits(const LoadOptions& options, const RunShape& shape,
+                       const std::string& assume) {
+  const Assumptions assumed = parse_assumptions(assume);
+  Machine machine;
+  machine.accelerators = find_accelerators();
+  machine.disk_bytes_per_s = assumed.disk_bytes_per_s;
+  const AcceleratorCounts counts{.cuda = 0,
+                                 .virtual_devices = static_cast<int>(machine.accelerators.size())};
+  const auto add = [&](DeviceKey key, std::size_t limit) {
+    PlanDevice& device = machine.devices[key];
+    device.limit_bytes = limit;
+    device.workspace_bytes = shape.workspace_bytes;
+    device.host_memory = key.is_accelerator();  // virtual: made of host memory
+    if (key.is_cpu()) device.process_bytes = process_memory().rss_bytes;
+  };
+  if (options.max_memory.empty()) {
+    for (int i = 0; i < counts.total(); ++i) {
+      add(DeviceKey::accelerator(i), machine.accelerators[static_cast<std::size_t>(i)].limit_bytes);
+    }
+    const MemoryStatus memory = memory_status();
+    add(DeviceKey::cpu(), process_memory().rss_bytes + static_cast<std::size_t>(
+                                                           kFreeShare * static_cast<double>(memory.free_bytes)));
+  } else {
+    for (const auto& [key, limit] : parse_max_memory(as_max_memory(options.max_memory), counts)) {
+      if (key.is_disk()) continue;
+      if (key.is_accelerator() && !assumed.devices.contains(key)) {
+        if (key.index < 0 || key.index >= counts.total()) {
+          throw ArgumentError(str_cat("--max-memory names accelerator ", key.index,
+                                      ", but this machine has ", counts.total(),
+                                      "; `shoehorn plan --assume ", key.index,
+                                      "=80GiB@4.3TB/s` plans for one that is not here"));
+        }
+        add(key, std::min(limit,
+                          machine.accelerators[static_cast<std::size_t>(key.index)].limit_bytes));
+      } else {
+        add(key, limit);
+      }
+    }
+  }
+  for (const auto& [key, device] : assumed.devices) {
+    if (!machine.devices.contains(key)) add(key, device.limit_bytes);
+    PlanDevice& target = machine.devices[key];
+    target.limit_bytes = std::min(target.limit_bytes, device.limit_bytes);
+    target.rates.memory_bytes_per_s = device.rates.memory_bytes_per_s;
+    target.rates.link_bytes_per_s = key.is_accelerator() ? assumed.link_bytes_per_s : 0;
+    target.host_memory = false;
+  }
+  return machine;
+}
+
+void measure_rates(const Checkpoint& checkpoint, const RunShape& shape, Machine& machine) {
+  ThreadPool pool(shape.threads);
+  double memory = 0;  // not known
+  if (memory_status().free_bytes > 4 * kMemoryProbeBytes) {
+    HostBuffer buffer(kMemoryProbeBytes);
+    std::ranges::fill(buffer.bytes(), std::byte{1});
+    memory = measure_read_bandwidth(pool, buffer.bytes(), 4 * kMemoryProbeBytes, shape.isa);
+  }
+  const double flops = measure_f32_gflops(pool, shape.isa) * 1e9;
+  for (auto& [key, device] : machine.devices) {
+    if (device.rates.memory_bytes_per_s == 0) device.rates.memory_bytes_per_s = memory;
+    if (device.rates.flops_per_s == 0) device.rates.flops_per_s = flops;
+  }
+  if (machine.disk_bytes_per_s > 0) return;
+  const File* largest = nullptr;
+  for (const File& file : checkpoint.files()) {
+    if (largest == nullptr || file.size() > largest->size()) largest = &file;
+  }
+  DiskProbeOptions options{.max_seconds = kDiskProbeSeconds};
+  if (largest == nullptr || largest->size() < options.read_bytes) return;
+  try {
+    machine.disk_bytes_per_s = probe_disk(largest->path(), options).drive.bytes_per_s();
+  } catch (const FileError&) {
+    // The plan then assumes a usual drive's rate.
+  }
+}
+
+}  // namespace shoehorn

@@ -1,0 +1,23 @@
+// The limits and rates of the machine that a plan is made for: what is there, or what --assume says.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+
+#include "shoehorn/options.h"
+
+#include "api/prepare.h"
+
+namespace shoehorn {
+
+/// Limits from options.max_memory, or 90 % of what is free; workspace and process bytes as the
+/// plan counts them. Throws ArgumentError for a limit that cannot be read or names an accelerator
+/// that is not there.
+Machine machine_limits(const LoadOptions& options, const RunShape& shape,
+                       const std::string& assume);
+
+/// Measures memory, arithmetic and, with the checkpoint's largest file, the drive; quickly.
+void measure_rates(const Checkpoint& checkpoint, const RunShape& shape, Machine& machine);
+
+}  // namespace shoehorn

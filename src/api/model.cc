@@ -1,0 +1,128 @@
+#include "shoehorn/model.h"
+
+#include <algorithm>
+#include <ostream>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "shoehorn/error.h"
+
+#include "api/model_impl.h"
+#include "api/session_impl.h"
+#include "base/str_cat.h"
+#include "plan/module_tree.h"
+
+namespace shoehorn {
+
+std::ostream& operator<<(std::ostream& out, const HfDeviceMap& map) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  for (const auto& [path, device] : map.entries) {
+    const bool number = device.find_first_not_of("0123456789") == std::string::npos;
+    if (number) {
+      json[path] = std::stoi(device);
+    } else {
+      json[path] = device;
+    }
+  }
+  return out << json.dump();
+}
+
+Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Model::~Model() = default;
+Model::Model(Model&&) noexcept = default;
+Model& Model::operator=(Model&&) noexcept = default;
+
+const HfDeviceMap& Model::hf_device_map() const { return impl_->hf_device_map; }
+
+std::size_t Model::get_memory_footprint() const {
+  std::size_t bytes = 0;
+  for (const TreeTensor& tensor : tree_tensors(impl_->tree)) {
+    const bool alias = std::ranges::find(impl_->tree.ties, tensor.path, &Tie::alias) !=
+                       impl_->tree.ties.end();
+    if (!alias) bytes += packed_bytes(tensor.dtype, tensor.shape.elements()).value();
+  }
+  return bytes;
+}
+
+std::int64_t Model::vocab_size() const { return impl_->loaded->architecture().shape().vocab_size; }
+std::int64_t Model::max_context() const { return impl_->shape.max_context; }
+const std::string& Model::plan_text() const { return impl_->plan_text; }
+const std::string& Model::plan_json() const { return impl_->plan_json; }
+double Model::load_s() const { return impl_->load_s; }
+const Tokenizer* Model::tokenizer() const { return impl_->tokenizer.get(); }
+
+std::size_t Model::predicted_peak_bytes(std::int64_t positions) const {
+  const auto cpu = std::ranges::find(impl_->plan.devices, DeviceKey::cpu(), &DeviceUse::device);
+  if (cpu == impl_->plan.devices.end()) return 0;
+  const std::size_t planned = impl_->loaded->kv_cache_bytes(impl_->shape.max_context) *
+                              static_cast<std::size_t>(impl_->shape.max_batch);
+  return cpu->used() - std::min(cpu->used(), planned) + impl_->loaded->kv_cache_bytes(positions);
+}
+
+std::uint64_t Model::weight_bytes() const { return impl_->loaded->weight_bytes_per_pass(); }
+double Model::flops_per_token() const { return impl_->loaded->flops_per_token(); }
+
+std::uint64_t Model::disk_bytes_read() const {
+  return impl_->loaded->weights().stream_stats().bytes_read;
+}
+
+double Model::disk_wait_s() const { return impl_->loaded->weights().stream_stats().wait_s; }
+
+Session Model::new_session(std::int64_t capacity) const {
+  auto session = std::make_unique<Session::Impl>();
+  session->model = impl_->loaded.get();
+  session->kv = impl_->loaded->new_kv_cache(capacity > 0 ? capacity : max_context());
+  session->logits.resize(static_cast<std::size_t>(vocab_size()));
+  return Session(std::move(session));
+}
+
+std::vector<float> Model::logits(const LogitsRequest& request) const {
+  const auto length = static_cast<std::size_t>(request.length);
+  const auto batch = static_cast<std::size_t>(request.batch);
+  const auto vocab = static_cast<std::size_t>(vocab_size());
+  if (request.input_ids.size() != batch * length ||
+      (!request.attention_mask.empty() && request.attention_mask.size() != batch * length) ||
+      (!request.position_ids.empty() && request.position_ids.size() != batch * length)) {
+    throw ArgumentError("logits: input_ids, attention_mask and position_ids must be [batch, length]");
+  }
+  // Pads are left out: each row becomes a sequence of its real tokens.
+  std::vector<std::vector<std::int32_t>> ids(batch);
+  std::vector<std::vector<std::int32_t>> positions(batch);
+  std::vector<std::size_t> where;
+  std::int32_t call_length = 0;
+  for (std::size_t i = 0; i < batch * length; ++i) {
+    if (!request.attention_mask.empty() && request.attention_mask[i] == 0) continue;
+    const std::size_t row = i / length;
+    const std::int32_t position = request.position_ids.empty()
+                                      ? static_cast<std::int32_t>(ids[row].size())
+                                      : request.position_ids[i];
+    if (position < 0) throw ArgumentError(str_cat("logits: position ", position, " is negative"));
+    ids[row].push_back(request.input_ids[i]);
+    positions[row].push_back(position);
+    where.push_back(i);
+    call_length = std::max(call_length, position + 1);
+  }
+  std::vector<std::unique_ptr<KvCache>> caches;
+  std::vector<BatchSequence> sequences;
+  for (std::size_t row = 0; row < batch; ++row) {
+    if (ids[row].empty()) continue;
+    caches.push_back(impl_->loaded->new_kv_cache(static_cast<std::int64_t>(ids[row].size())));
+    sequences.push_back({.ids = ids[row],
+                         .positions = positions[row],
+                         .kv = caches.back().get(),
+                         .call_length = call_length,
+                         .logits = BatchSequence::Logits::kAll});
+  }
+  std::vector<float> real(where.size() * vocab);
+  impl_->loaded->run(sequences, real);
+  if (where.size() == batch * length) return real;
+  std::vector<float> logits(batch * length * vocab);
+  for (std::size_t i = 0; i < where.size(); ++i) {
+    std::copy_n(real.begin() + static_cast<std::ptrdiff_t>(i * vocab), vocab,
+                logits.begin() + static_cast<std::ptrdiff_t>(where[i] * vocab));
+  }
+  return logits;
+}
+
+}  // namespace shoehorn

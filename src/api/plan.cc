@@ -1,0 +1,22 @@
+#include "shoehorn/plan.h"
+
+#include "api/plan_report.h"
+#include "api/prepare.h"
+#include "plan/cases.h"
+
+namespace shoehorn {
+
+PlanReport plan(const std::string& model, const LoadOptions& options,
+                const PlanOptions& plan_options) {
+  const PreparedModel prepared =
+      prepare_model(model, options, plan_options.assume, /*measure=*/true);
+  return {.device_map = prepared.hf_device_map(),
+          .text = plan_report_text(prepared, /*unicode=*/true),
+          .text_ascii = plan_report_text(prepared, /*unicode=*/false),
+          .json = plan_report_json(prepared),
+          .svg = plan_report_svg(prepared)};
+}
+
+std::string plan_cases(std::string_view cases_json) { return plan_cases_json(cases_json); }
+
+}  // namespace shoehorn

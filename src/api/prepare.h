@@ -1,0 +1,76 @@
+// All that is known of a model before a byte of its weights is read: the checkpoint's headers held
+// against the architecture, the limits, and the plan. from_pretrained, plan and inspect start here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "shoehorn/model.h"
+#include "shoehorn/options.h"
+
+#include "checkpoint/checkpoint.h"
+#include "kernels/exec_context.h"
+#include "model/architecture.h"
+#include "model/weight_plan.h"
+#include "plan/plan.h"
+#include "text/tokenizer.h"
+#include "weights/device_memory.h"
+
+namespace shoehorn {
+
+/// A checkpoint whose headers fit its architecture.
+struct OpenedModel {
+  std::unique_ptr<const Checkpoint> checkpoint;
+  std::unique_ptr<const Architecture> architecture;
+  ResolvedModel resolved;
+  std::unique_ptr<const Tokenizer> tokenizer;  // null where the checkpoint has none
+  std::vector<std::string> notes;
+};
+
+OpenedModel open_model(const std::string& model, const LoadOptions& options);
+
+/// What a session and a pass may take.
+struct RunShape {
+  DType kv_dtype = DType::kF32;
+  std::int64_t max_context = 0;
+  std::int64_t max_batch = 1;
+  std::int64_t max_rows = 0;  // of a pass
+  int threads = 1;
+  Isa isa = Isa::kRef;
+  std::size_t workspace_bytes = 0;  // on every device that computes
+};
+
+RunShape run_shape(const OpenedModel& opened, const LoadOptions& options);
+
+/// Bytes of the KV cache of one sequence of `positions` positions.
+std::size_t kv_cache_bytes(const OpenedModel& opened, const RunShape& shape,
+                           std::int64_t positions);
+
+/// The devices that a plan may use, and how fast they are.
+struct Machine {
+  std::vector<Accelerator> accelerators;  // in the order of their numbers
+  std::map<DeviceKey, PlanDevice> devices;
+  double disk_bytes_per_s = 0;
+};
+
+struct PreparedModel {
+  OpenedModel opened;
+  RunShape shape;
+  Machine machine;
+  Plan plan;
+
+  /// The device of a parameter path, as the plan has it.
+  Device device_of(std::string_view path) const;
+  HfDeviceMap hf_device_map() const;
+};
+
+/// Opens and plans. `assume` as in PlanOptions. With `measure`, the predicted times come from rates
+/// measured now; without, from a usual machine's: the placement is the same, since only the ratios
+/// of devices matter for it. Throws PlanError where the model cannot be placed.
+PreparedModel prepare_model(const std::string& model, const LoadOptions& options,
+                            const std::string& assume, bool measure);
+
+}  // namespace shoehorn

@@ -1,0 +1,53 @@
+#include <numeric>
+#include <utility>
+
+#include "shoehorn/error.h"
+#include "shoehorn/model.h"
+
+#include "api/session_impl.h"
+#include "base/str_cat.h"
+
+namespace shoehorn {
+
+void Session::Impl::run(std::span<const std::int32_t> ids, BatchSequence::Logits wanted,
+                        std::span<float> out) {
+  if (ids.empty()) throw ArgumentError("a session needs at least one id to go on");
+  const auto start = static_cast<std::int32_t>(kv->length());
+  positions.resize(ids.size());
+  std::iota(positions.begin(), positions.end(), start);
+  const BatchSequence sequence{.ids = ids,
+                               .positions = positions,
+                               .kv = kv.get(),
+                               .call_length = start + static_cast<std::int64_t>(ids.size()),
+                               .logits = wanted};
+  model->run({&sequence, 1}, out);
+}
+
+Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Session::~Session() = default;
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+
+std::span<const float> Session::forward(std::span<const std::int32_t> ids) {
+  impl_->run(ids, BatchSequence::Logits::kLast, impl_->logits);
+  return impl_->logits;
+}
+
+std::vector<float> Session::forward_all(std::span<const std::int32_t> ids) {
+  std::vector<float> logits(ids.size() * impl_->logits.size());
+  impl_->run(ids, BatchSequence::Logits::kAll, logits);
+  return logits;
+}
+
+std::int64_t Session::position() const { return impl_->kv->length(); }
+std::int64_t Session::capacity() const { return impl_->kv->capacity(); }
+
+void Session::truncate(std::int64_t position) {
+  if (position < 0 || position > impl_->kv->length()) {
+    throw ArgumentError(str_cat("cannot go back to position ", position, " of ",
+                                impl_->kv->length()));
+  }
+  impl_->kv->truncate(position);
+}
+
+}  // namespace shoehorn

@@ -1,0 +1,24 @@
+// What a Session holds, for the files of this folder.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "shoehorn/model.h"
+
+#include "model/loaded_model.h"
+
+namespace shoehorn {
+
+struct Session::Impl {
+  const LoadedModel* model = nullptr;
+  std::unique_ptr<KvCache> kv;
+  std::vector<std::int32_t> positions;  // scratch
+  std::vector<float> logits;            // of the last id
+
+  /// Runs ids; `logits` gets [ids.size() or 1, vocab_size].
+  void run(std::span<const std::int32_t> ids, BatchSequence::Logits wanted,
+           std::span<float> logits);
+};
+
+}  // namespace shoehorn
