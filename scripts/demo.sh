@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Holds the process, the KV cache, the reserve, and about half of the weights: the rest streams.
-max_memory=cpu=170MiB
+max_memory=cpu=180MiB
 max_context=1024
 prompt="The three laws of thermodynamics are"
 
