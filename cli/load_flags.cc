@@ -31,9 +31,7 @@ LoadOptions LoadFlags::load() const {
   result.on_progress = [bar](const std::string& what, std::uint64_t done, std::uint64_t total) {
     bar->update(what, done, total);
   };
-  result.on_note = [bar](const std::string& note) {
-    bar->note(note);
-  };
+  result.on_note = [bar](const std::string& note) { bar->note(note); };
   return result;
 }
 

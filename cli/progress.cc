@@ -39,7 +39,8 @@ std::string amount(double value, ProgressUnit unit) {
     value /= 1000;
     ++power;
   }
-  return power == 0 ? std::to_string(std::llround(value)) + kUnits[0] : three_digits(value) + kUnits[power];
+  return power == 0 ? std::to_string(std::llround(value)) + kUnits[0]
+                    : three_digits(value) + kUnits[power];
 }
 
 // 0:07, 12:34, 1:02:03

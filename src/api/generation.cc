@@ -81,10 +81,18 @@ bool Generation::next(std::string& piece) {
   return !piece.empty();
 }
 
-void Generation::cancel() { impl_->loop.cancel(); }
-const std::vector<std::int32_t>& Generation::ids() const { return impl_->loop.result().ids; }
-const std::string& Generation::text() const { return impl_->loop.result().text; }
-FinishReason Generation::finish_reason() const { return impl_->loop.result().finish_reason; }
+void Generation::cancel() {
+  impl_->loop.cancel();
+}
+const std::vector<std::int32_t>& Generation::ids() const {
+  return impl_->loop.result().ids;
+}
+const std::string& Generation::text() const {
+  return impl_->loop.result().text;
+}
+FinishReason Generation::finish_reason() const {
+  return impl_->loop.result().finish_reason;
+}
 
 RunStats Generation::stats() const {
   const TokenLoopResult& result = impl_->loop.result();
@@ -120,8 +128,7 @@ Generation Model::generate(std::string_view prompt, const GenerateOptions& optio
 
 Generation Model::generate(std::span<const std::int32_t> ids,
                            const GenerateOptions& options) const {
-  const GenerationConfig config =
-      with_overrides(impl_->generation_config, overrides_from(options));
+  const GenerationConfig config = with_overrides(impl_->generation_config, overrides_from(options));
   // Room for what was asked, but not beyond what was planned: past that, the context is full.
   const auto prompt = std::max<std::int64_t>(static_cast<std::int64_t>(ids.size()), 1);
   if (prompt > max_context()) {

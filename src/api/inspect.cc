@@ -1,7 +1,148 @@
 #include "shoehorn/inspect.h"
 
-namespace shoehorn {
+#include <array>
+#include <sstream>
+#include <unordered_map>
 
-InspectReport inspect(const std::string&, const LoadOptions&) { return {}; }
+#include <nlohmann/json.hpp>
+
+#include "api/prepare.h"
+#include "base/memory_status.h"
+#include "plan/estimate.h"
+#include "plan/human_size.h"
+#include "plan/plan_tree.h"
+#include "plan/tree_text.h"
+
+namespace shoehorn {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// Bytes per element of the estimate's rows, as shoehorn itself would hold them.
+constexpr std::array<double, 4> kRowBytes = {4, 2, 1, 0.5};
+
+struct Facts {
+  std::int64_t parameters = 0;  // tied ones once
+  std::size_t footprint = 0;    // in the checkpoint's own types
+  std::size_t kv_cache = 0;     // for shape.max_context positions
+  std::size_t around = 0;       // process, workspace and reserve
+  std::size_t free = 0;         // what a default budget would be
+};
+
+Facts gather(const OpenedModel& opened, const RunShape& shape) {
+  Facts facts;
+  const PlanTree tree(opened.resolved.tree);
+  for (NodeId id = 0; id < tree.size(); ++id) {
+    const PlanNode& node = tree.node(id);
+    if (node.kind == NodeKind::kParameter && node.storage == id) {
+      facts.parameters += static_cast<std::int64_t>(node.elements);
+      facts.footprint +=
+          packed_bytes(node.dtype, static_cast<std::int64_t>(node.elements)).value_or(0);
+    }
+  }
+  facts.kv_cache = kv_cache_bytes(opened, shape, shape.max_context);
+  facts.around = process_memory().rss_bytes + shape.workspace_bytes;
+  facts.free = memory_status().free_bytes / 10 * 9;
+  return facts;
+}
+
+/// Whether weights of that many bytes fit here with everything around them, in words.
+std::string fit(const Facts& facts, double weight_bytes) {
+  const double around = static_cast<double>(facts.around + facts.kv_cache);
+  const auto free = static_cast<double>(facts.free);
+  if (weight_bytes + around <= free) return "in memory";
+  if (around >= free) return "no: KV cache and workspace do not";
+  const double streamed = (weight_bytes + around - free) / weight_bytes;
+  return std::to_string(static_cast<int>(100 * streamed + 0.999)) + " % streamed";
+}
+
+std::vector<ExtraColumn> own_columns(const Facts& facts, const RunShape& shape) {
+  ExtraColumn whole{"With head", {}};
+  ExtraColumn kv{"KV cache, " + std::to_string(shape.max_context) + " positions", {}};
+  ExtraColumn fits{"On this machine", {}};
+  for (const double element_bytes : kRowBytes) {
+    const double bytes = static_cast<double>(facts.parameters) * element_bytes;
+    whole.cells.push_back(accelerate_size({bytes, true}));
+    kv.cells.push_back(accelerate_size({static_cast<double>(facts.kv_cache), true}));
+    fits.cells.push_back(fit(facts, bytes));
+  }
+  return {whole, kv, fits};
+}
+
+Json tree_json(const Module& module) {
+  Json json{{"class", module.class_name}};
+  for (const ParameterSpec& parameter : module.parameters) {
+    json["parameters"][parameter.name] = {
+        {"shape", std::vector<std::int64_t>(parameter.shape.begin(), parameter.shape.end())},
+        {"dtype", to_string(parameter.dtype)}};
+  }
+  for (const BufferSpec& buffer : module.buffers) {
+    json["buffers"][buffer.name] = {
+        {"shape", std::vector<std::int64_t>(buffer.shape.begin(), buffer.shape.end())},
+        {"dtype", to_string(buffer.dtype)},
+        {"persistent", buffer.persistent}};
+  }
+  for (const auto& [name, child] : module.children) json["children"][name] = tree_json(child);
+  return json;
+}
+
+Json report_json(const OpenedModel& opened, const RunShape& shape, const Facts& facts,
+                 const std::vector<EstimateRow>& rows) {
+  Json json{{"format", opened.checkpoint->format()},
+            {"parameters", facts.parameters},
+            {"footprint_bytes", facts.footprint},
+            {"kv_cache_bytes", facts.kv_cache},
+            {"max_context", shape.max_context},
+            {"kv_dtype", dtype_info(shape.kv_dtype).torch_name},
+            {"free_bytes", facts.free}};
+  json["estimate"] = Json::array();
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    Json row{{"dtype", rows[i].dtype},
+             {"largest_layer_bytes", rows[i].largest_layer.value},
+             {"total_bytes", rows[i].total.value},
+             {"fits", fit(facts, static_cast<double>(facts.parameters) * kRowBytes.at(i))}};
+    row["training_bytes"] = rows[i].can_train ? Json(rows[i].training.value) : Json(nullptr);
+    json["estimate"].push_back(row);
+  }
+  json["ties"] = Json::array();
+  for (const Tie& tie : opened.resolved.tree.ties) json["ties"].push_back({tie.owner, tie.alias});
+  json["no_split_module_classes"] = opened.resolved.tree.no_split_module_classes;
+  json["tree"] = tree_json(opened.resolved.tree.root);
+  return json;
+}
+
+}  // namespace
+
+InspectReport inspect(const std::string& model, const LoadOptions& options) {
+  const OpenedModel opened = open_model(model, options);
+  const RunShape shape = run_shape(opened, options);
+  const Facts facts = gather(opened, shape);
+  std::vector<std::string> layers;
+  for (std::size_t i = 0; i < opened.architecture->shape().layers.size(); ++i) {
+    layers.push_back(opened.resolved.groups[i + 1].name);
+  }
+  // The estimate counts the empty model in float32, whatever the checkpoint has.
+  ModuleTree empty = opened.architecture->module_tree(DType::kF32);
+  empty.no_split_module_classes = opened.resolved.tree.no_split_module_classes;
+  const std::vector<EstimateRow> rows = estimate_memory(empty, base_model_path(layers));
+
+  std::unordered_map<std::string, const ResolvedWeight*> weights;
+  for (const ResolvedWeight& weight : opened.resolved.weights) weights[weight.path] = &weight;
+  const auto bytes_of = [&](const std::string& path) {
+    const auto weight = weights.find(path);
+    return weight == weights.end() ? std::size_t{0} : weight->second->source->bytes;
+  };
+  std::ostringstream text;
+  text << opened.checkpoint->path().string() << "\n  " << opened.checkpoint->format() << ", "
+       << opened.checkpoint->files().size() << " files, " << facts.parameters << " parameters, "
+       << human_size(facts.footprint) << "\n\n"
+       << tree_text(opened.resolved.tree, {.bytes_of = bytes_of}) << '\n'
+       << estimate_text(rows, opened.checkpoint->path().filename().string(),
+                        own_columns(facts, shape), {.width = 120});
+  if (options.on_note) {
+    for (const std::string& note : opened.notes) options.on_note(note);
+  }
+  return {.text = text.str(), .json = report_json(opened, shape, facts, rows).dump()};
+}
 
 }  // namespace shoehorn

@@ -19,8 +19,8 @@ GenerationConfig generation_config(const Checkpoint& checkpoint, const LoadOptio
     return generation_config_from_model_config(checkpoint.config_json(), path / "config.json");
   }
   std::vector<std::string> unsupported;
-  GenerationConfig config = parse_generation_config(
-      checkpoint.generation_config_json(), path / "generation_config.json", &unsupported);
+  GenerationConfig config = parse_generation_config(checkpoint.generation_config_json(),
+                                                    path / "generation_config.json", &unsupported);
   if (options.on_note) {
     for (const std::string& key : unsupported) {
       options.on_note("generation_config.json asks for " + key + ", which is not done");
@@ -32,9 +32,8 @@ GenerationConfig generation_config(const Checkpoint& checkpoint, const LoadOptio
 ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
   const RunShape& shape = prepared.shape;
   ModelParts parts;
-  parts.groups = place_weights(prepared.opened.resolved, [&](std::string_view path) {
-    return prepared.device_of(path);
-  });
+  parts.groups = place_weights(prepared.opened.resolved,
+                               [&](std::string_view path) { return prepared.device_of(path); });
   parts.group_devices = compute_devices(parts.groups);
   for (std::size_t i = 0; i < prepared.plan.layer_devices.size(); ++i) {
     const DeviceKey key = prepared.plan.layer_devices[i];
@@ -72,7 +71,8 @@ ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
 }  // namespace
 
 Model from_pretrained(const std::string& model, const LoadOptions& options) {
-  PreparedModel prepared = prepare_model(model, options, /*assume=*/"", /*measure=*/false);
+  const auto prepared_model = prepare_model(model, options, /*assume=*/"", /*measure=*/false);
+  PreparedModel& prepared = *prepared_model;
   auto impl = std::make_unique<Model::Impl>();
   impl->generation_config = generation_config(*prepared.opened.checkpoint, options);
   impl->hf_device_map = prepared.hf_device_map();
@@ -80,8 +80,7 @@ Model from_pretrained(const std::string& model, const LoadOptions& options) {
   impl->plan_json = plan_report_json(prepared);
   const auto start = std::chrono::steady_clock::now();
   impl->loaded = std::make_unique<const LoadedModel>(model_parts(prepared, options));
-  impl->load_s =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  impl->load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   impl->tree = std::move(prepared.opened.resolved.tree);
   impl->tokenizer = std::move(prepared.opened.tokenizer);
   impl->plan = std::move(prepared.plan);

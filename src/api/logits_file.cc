@@ -29,8 +29,8 @@ std::vector<std::int32_t> integers(const File& file, const TensorInfo& info) {
       std::memcpy(&narrow, bytes.data() + 4 * i, 4);
       value = narrow;
     } else {
-      throw FormatError(file.path(), str_cat(info.name, ": must be I64 or I32, is ",
-                                             to_string(info.dtype)));
+      throw FormatError(file.path(),
+                        str_cat(info.name, ": must be I64 or I32, is ", to_string(info.dtype)));
     }
     if (value < std::numeric_limits<std::int32_t>::min() ||
         value > std::numeric_limits<std::int32_t>::max()) {
@@ -81,8 +81,8 @@ void write_logits(const std::filesystem::path& path, std::span<const float> logi
   const TensorView view{DType::kF32, Shape(shape),
                         reinterpret_cast<const std::byte*>(logits.data()), Device{}};
   if (view.size_bytes() != logits.size_bytes()) {
-    throw ArgumentError(str_cat("write_logits: ", logits.size(), " values for the shape ",
-                                to_string(view.shape)));
+    throw ArgumentError(
+        str_cat("write_logits: ", logits.size(), " values for the shape ", to_string(view.shape)));
   }
   const std::vector<NamedTensor> tensors = {{"logits", view}};
   write_safetensors(path, tensors);

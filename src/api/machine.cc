@@ -46,7 +46,8 @@ std::vector<std::string> complaints(const MachineFacts& machine, const MemorySta
   }
   if (machine.processor.cgroup_quota && *machine.processor.cgroup_quota < thread_count(options)) {
     result.push_back(str_cat("a cgroup quota of ", *machine.processor.cgroup_quota,
-                             " processors is below the ", thread_count(options), " threads in use"));
+                             " processors is below the ", thread_count(options),
+                             " threads in use"));
   }
   if (memory.free_bytes < (std::uint64_t{1} << 30)) {
     result.push_back(str_cat("only ", memory.free_bytes >> 20, " MiB of memory are free"));
@@ -58,14 +59,10 @@ nlohmann::ordered_json report_json(const MachineFacts& machine, const MemoryStat
                                    const MachineRates& rates, const ProbeOptions& options) {
   nlohmann::ordered_json json;
   const ProcessorFacts& processor = machine.processor;
-  json["processor"] = {{"name", processor.name},
-                       {"architecture", processor.architecture},
-                       {"features", processor.features},
-                       {"isa", to_string(detect_isa())},
-                       {"online", processor.online},
-                       {"cores", processor.cores},
-                       {"allowed", processor.allowed},
-                       {"threads", thread_count(options)}};
+  json["processor"] = {{"name", processor.name},         {"architecture", processor.architecture},
+                       {"features", processor.features}, {"isa", to_string(detect_isa())},
+                       {"online", processor.online},     {"cores", processor.cores},
+                       {"allowed", processor.allowed},   {"threads", thread_count(options)}};
   json["processor"]["cgroup_quota"] =
       processor.cgroup_quota ? nlohmann::ordered_json(*processor.cgroup_quota) : nullptr;
   json["kernel"] = machine.kernel;
@@ -77,18 +74,17 @@ nlohmann::ordered_json report_json(const MachineFacts& machine, const MemoryStat
                     {"swap_total_bytes", memory.swap_total_bytes}};
   json["memory"]["cgroup_limit_bytes"] =
       memory.cgroup_limit_bytes ? nlohmann::ordered_json(*memory.cgroup_limit_bytes) : nullptr;
-  json["rates"] = {{"memory_gb_s", rates.memory_bytes_s / 1e9},
-                   {"f32_gflops", rates.f32_flops / 1e9},
-                   {"disk_gb_s", rates.disk_bytes_s > 0
-                                     ? nlohmann::ordered_json(rates.disk_bytes_s / 1e9)
-                                     : nullptr}};
+  json["rates"] = {
+      {"memory_gb_s", rates.memory_bytes_s / 1e9},
+      {"f32_gflops", rates.f32_flops / 1e9},
+      {"disk_gb_s",
+       rates.disk_bytes_s > 0 ? nlohmann::ordered_json(rates.disk_bytes_s / 1e9) : nullptr}};
   json["gpus"] = nlohmann::ordered_json::array();
   for (const GpuFacts& gpu : machine.gpus.gpus) {
     json["gpus"].push_back({{"name", gpu.name}, {"pci_address", gpu.pci_address}});
   }
-  json["gpu_driver"] = machine.gpus.driver_version
-                           ? nlohmann::ordered_json(*machine.gpus.driver_version)
-                           : nullptr;
+  json["gpu_driver"] =
+      machine.gpus.driver_version ? nlohmann::ordered_json(*machine.gpus.driver_version) : nullptr;
   json["gpu_obstacle"] = machine.gpus.obstacle;
   json["accelerators"] = nlohmann::ordered_json::array();
   for (const Accelerator& accelerator : find_accelerators()) {
@@ -117,8 +113,8 @@ std::string report_text(const MachineFacts& machine, const MemoryStatus& memory,
       << (machine.huge_pages.empty() ? "none" : machine.huge_pages) << "\nmemory      "
       << gib(memory.free_bytes) << " free of " << gib(memory.total_bytes);
   if (memory.cgroup_limit_bytes) out << ", cgroup limit " << gib(*memory.cgroup_limit_bytes);
-  out << std::fixed << std::setprecision(1) << "\nrates       memory "
-      << rates.memory_bytes_s / 1e9 << " GB/s, f32 " << rates.f32_flops / 1e9 << " GFLOP/s";
+  out << std::fixed << std::setprecision(1) << "\nrates       memory " << rates.memory_bytes_s / 1e9
+      << " GB/s, f32 " << rates.f32_flops / 1e9 << " GFLOP/s";
   if (rates.disk_bytes_s > 0) {
     out << std::setprecision(2) << ", drive " << rates.disk_bytes_s / 1e9 << " GB/s";
   } else {
@@ -127,8 +123,8 @@ std::string report_text(const MachineFacts& machine, const MemoryStatus& memory,
   out << "\ngpus        ";
   if (machine.gpus.gpus.empty()) out << "none";
   for (const GpuFacts& gpu : machine.gpus.gpus) out << gpu.name << ' ';
-  if (!machine.gpus.obstacle.empty()) out << (machine.gpus.gpus.empty() ? ": " : "- ")
-                                          << machine.gpus.obstacle;
+  if (!machine.gpus.obstacle.empty())
+    out << (machine.gpus.gpus.empty() ? ": " : "- ") << machine.gpus.obstacle;
   out << '\n';
   for (const Accelerator& accelerator : find_accelerators()) {
     out << "accelerator " << to_string(accelerator.device) << ", " << gib(accelerator.limit_bytes)
@@ -173,6 +169,8 @@ std::filesystem::path largest_file(const std::string& model) {
   return largest->path();
 }
 
-std::size_t peak_resident_bytes() { return process_memory().peak_rss_bytes; }
+std::size_t peak_resident_bytes() {
+  return process_memory().peak_rss_bytes;
+}
 
 }  // namespace shoehorn

@@ -60,8 +60,9 @@ Assumptions parse_assumptions(std::string_view text) {
     } else {
       const auto key = device_key_from_text(name);
       if (!key || key->is_disk() || (key->is_accelerator() && key->index < 0)) {
-        throw ArgumentError(str_cat("--assume: \"", name, "\" is not an accelerator's number, cpu, "
-                                                          "link or disk"));
+        throw ArgumentError(str_cat("--assume: \"", name,
+                                    "\" is not an accelerator's number, cpu, "
+                                    "link or disk"));
       }
       const std::size_t at = value.find('@');
       PlanDevice& device = result.devices[*key];
@@ -102,8 +103,9 @@ Machine machine_limits(const LoadOptions& options, const RunShape& shape,
       add(DeviceKey::accelerator(i), machine.accelerators[static_cast<std::size_t>(i)].limit_bytes);
     }
     const MemoryStatus memory = memory_status();
-    add(DeviceKey::cpu(), process_memory().rss_bytes + static_cast<std::size_t>(
-                                                           kFreeShare * static_cast<double>(memory.free_bytes)));
+    add(DeviceKey::cpu(),
+        process_memory().rss_bytes +
+            static_cast<std::size_t>(kFreeShare * static_cast<double>(memory.free_bytes)));
   } else {
     for (const auto& [key, limit] : parse_max_memory(as_max_memory(options.max_memory), counts)) {
       if (key.is_disk()) continue;
@@ -114,8 +116,8 @@ Machine machine_limits(const LoadOptions& options, const RunShape& shape,
                                       "; `shoehorn plan --assume ", key.index,
                                       "=80GiB@4.3TB/s` plans for one that is not here"));
         }
-        add(key, std::min(limit,
-                          machine.accelerators[static_cast<std::size_t>(key.index)].limit_bytes));
+        add(key,
+            std::min(limit, machine.accelerators[static_cast<std::size_t>(key.index)].limit_bytes));
       } else {
         add(key, limit);
       }

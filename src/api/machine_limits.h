@@ -1,4 +1,5 @@
-// The limits and rates of the machine that a plan is made for: what is there, or what --assume says.
+// The limits and rates of the machine that a plan is made for: what is there, or what --assume
+// says.
 #pragma once
 
 #include <cstddef>

@@ -33,24 +33,38 @@ Model::~Model() = default;
 Model::Model(Model&&) noexcept = default;
 Model& Model::operator=(Model&&) noexcept = default;
 
-const HfDeviceMap& Model::hf_device_map() const { return impl_->hf_device_map; }
+const HfDeviceMap& Model::hf_device_map() const {
+  return impl_->hf_device_map;
+}
 
 std::size_t Model::get_memory_footprint() const {
   std::size_t bytes = 0;
   for (const TreeTensor& tensor : tree_tensors(impl_->tree)) {
-    const bool alias = std::ranges::find(impl_->tree.ties, tensor.path, &Tie::alias) !=
-                       impl_->tree.ties.end();
+    const bool alias =
+        std::ranges::find(impl_->tree.ties, tensor.path, &Tie::alias) != impl_->tree.ties.end();
     if (!alias) bytes += packed_bytes(tensor.dtype, tensor.shape.elements()).value();
   }
   return bytes;
 }
 
-std::int64_t Model::vocab_size() const { return impl_->loaded->architecture().shape().vocab_size; }
-std::int64_t Model::max_context() const { return impl_->shape.max_context; }
-const std::string& Model::plan_text() const { return impl_->plan_text; }
-const std::string& Model::plan_json() const { return impl_->plan_json; }
-double Model::load_s() const { return impl_->load_s; }
-const Tokenizer* Model::tokenizer() const { return impl_->tokenizer.get(); }
+std::int64_t Model::vocab_size() const {
+  return impl_->loaded->architecture().shape().vocab_size;
+}
+std::int64_t Model::max_context() const {
+  return impl_->shape.max_context;
+}
+const std::string& Model::plan_text() const {
+  return impl_->plan_text;
+}
+const std::string& Model::plan_json() const {
+  return impl_->plan_json;
+}
+double Model::load_s() const {
+  return impl_->load_s;
+}
+const Tokenizer* Model::tokenizer() const {
+  return impl_->tokenizer.get();
+}
 
 std::size_t Model::predicted_peak_bytes(std::int64_t positions) const {
   const auto cpu = std::ranges::find(impl_->plan.devices, DeviceKey::cpu(), &DeviceUse::device);
@@ -60,14 +74,20 @@ std::size_t Model::predicted_peak_bytes(std::int64_t positions) const {
   return cpu->used() - std::min(cpu->used(), planned) + impl_->loaded->kv_cache_bytes(positions);
 }
 
-std::uint64_t Model::weight_bytes() const { return impl_->loaded->weight_bytes_per_pass(); }
-double Model::flops_per_token() const { return impl_->loaded->flops_per_token(); }
+std::uint64_t Model::weight_bytes() const {
+  return impl_->loaded->weight_bytes_per_pass();
+}
+double Model::flops_per_token() const {
+  return impl_->loaded->flops_per_token();
+}
 
 std::uint64_t Model::disk_bytes_read() const {
   return impl_->loaded->weights().stream_stats().bytes_read;
 }
 
-double Model::disk_wait_s() const { return impl_->loaded->weights().stream_stats().wait_s; }
+double Model::disk_wait_s() const {
+  return impl_->loaded->weights().stream_stats().wait_s;
+}
 
 Session Model::new_session(std::int64_t capacity) const {
   auto session = std::make_unique<Session::Impl>();
@@ -84,7 +104,8 @@ std::vector<float> Model::logits(const LogitsRequest& request) const {
   if (request.input_ids.size() != batch * length ||
       (!request.attention_mask.empty() && request.attention_mask.size() != batch * length) ||
       (!request.position_ids.empty() && request.position_ids.size() != batch * length)) {
-    throw ArgumentError("logits: input_ids, attention_mask and position_ids must be [batch, length]");
+    throw ArgumentError(
+        "logits: input_ids, attention_mask and position_ids must be [batch, length]");
   }
   // Pads are left out: each row becomes a sequence of its real tokens.
   std::vector<std::vector<std::int32_t>> ids(batch);

@@ -8,8 +8,8 @@ namespace shoehorn {
 
 PlanReport plan(const std::string& model, const LoadOptions& options,
                 const PlanOptions& plan_options) {
-  const PreparedModel prepared =
-      prepare_model(model, options, plan_options.assume, /*measure=*/true);
+  const auto prepared_model = prepare_model(model, options, plan_options.assume, /*measure=*/true);
+  const PreparedModel& prepared = *prepared_model;
   return {.device_map = prepared.hf_device_map(),
           .text = plan_report_text(prepared, /*unicode=*/true),
           .text_ascii = plan_report_text(prepared, /*unicode=*/false),
@@ -17,6 +17,8 @@ PlanReport plan(const std::string& model, const LoadOptions& options,
           .svg = plan_report_svg(prepared)};
 }
 
-std::string plan_cases(std::string_view cases_json) { return plan_cases_json(cases_json); }
+std::string plan_cases(std::string_view cases_json) {
+  return plan_cases_json(cases_json);
+}
 
 }  // namespace shoehorn

@@ -25,8 +25,8 @@ std::optional<DType> asked_dtype(const std::string& name, const char* option) {
   if (name == "auto") return std::nullopt;
   const auto dtype = dtype_from_torch_name(name);
   if (dtype != DType::kF32 && dtype != DType::kBF16 && dtype != DType::kF16) {
-    throw ArgumentError(str_cat(option, " \"", name,
-                                "\" is not one of auto, float32, bfloat16, float16"));
+    throw ArgumentError(
+        str_cat(option, " \"", name, "\" is not one of auto, float32, bfloat16, float16"));
   }
   return dtype;
 }
@@ -102,9 +102,8 @@ bool is_strategy(const std::string& device_map) {
   return std::ranges::find(kNames, device_map) != kNames.end();
 }
 
-Plan make_plan(const OpenedModel& opened, const RunShape& shape, const Machine& machine,
-               const LoadOptions& options) {
-  PlanInput input = plan_input(opened, shape, machine);
+Plan make_plan(const OpenedModel& opened, const Machine& machine, const LoadOptions& options,
+               PlanInput& input) {
   if (!is_strategy(options.device_map)) {
     const AcceleratorCounts counts{
         .cuda = 0, .virtual_devices = static_cast<int>(machine.accelerators.size())};
@@ -166,8 +165,8 @@ RunShape run_shape(const OpenedModel& opened, const LoadOptions& options) {
   shape.max_rows = pass_rows(shape.max_context, shape.max_batch);
   shape.threads = options.threads > 0 ? options.threads : usable_processors();
   shape.isa = detect_isa();
-  shape.workspace_bytes = pass_workspace_bytes(*opened.architecture, shape.max_rows,
-                                               shape.max_context, shape.threads);
+  shape.workspace_bytes =
+      pass_workspace_bytes(*opened.architecture, shape.max_rows, shape.max_context, shape.threads);
   return shape;
 }
 
@@ -194,16 +193,17 @@ HfDeviceMap PreparedModel::hf_device_map() const {
   return map;
 }
 
-PreparedModel prepare_model(const std::string& model, const LoadOptions& options,
-                            const std::string& assume, bool measure) {
-  PreparedModel prepared;
-  prepared.opened = open_model(model, options);
-  prepared.shape = run_shape(prepared.opened, options);
-  prepared.machine = machine_limits(options, prepared.shape, assume);
-  if (measure) measure_rates(*prepared.opened.checkpoint, prepared.shape, prepared.machine);
-  prepared.plan = make_plan(prepared.opened, prepared.shape, prepared.machine, options);
+std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const LoadOptions& options,
+                                             const std::string& assume, bool measure) {
+  auto prepared = std::make_unique<PreparedModel>();
+  prepared->opened = open_model(model, options);
+  prepared->shape = run_shape(prepared->opened, options);
+  prepared->machine = machine_limits(options, prepared->shape, assume);
+  if (measure) measure_rates(*prepared->opened.checkpoint, prepared->shape, prepared->machine);
+  prepared->plan_input = plan_input(prepared->opened, prepared->shape, prepared->machine);
+  prepared->plan = make_plan(prepared->opened, prepared->machine, options, prepared->plan_input);
   if (options.on_note) {
-    for (const std::string& note : prepared.opened.notes) options.on_note(note);
+    for (const std::string& note : prepared->opened.notes) options.on_note(note);
   }
   return prepared;
 }

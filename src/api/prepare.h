@@ -60,7 +60,13 @@ struct PreparedModel {
   OpenedModel opened;
   RunShape shape;
   Machine machine;
+  PlanInput plan_input;  // its tree is opened.resolved.tree; null once that was moved on
   Plan plan;
+
+  PreparedModel() = default;
+  // plan_input refers to the tree within.
+  PreparedModel(PreparedModel&&) = delete;
+  PreparedModel& operator=(PreparedModel&&) = delete;
 
   /// The device of a parameter path, as the plan has it.
   Device device_of(std::string_view path) const;
@@ -70,7 +76,7 @@ struct PreparedModel {
 /// Opens and plans. `assume` as in PlanOptions. With `measure`, the predicted times come from rates
 /// measured now; without, from a usual machine's: the placement is the same, since only the ratios
 /// of devices matter for it. Throws PlanError where the model cannot be placed.
-PreparedModel prepare_model(const std::string& model, const LoadOptions& options,
-                            const std::string& assume, bool measure);
+std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const LoadOptions& options,
+                                             const std::string& assume, bool measure);
 
 }  // namespace shoehorn

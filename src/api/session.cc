@@ -39,13 +39,17 @@ std::vector<float> Session::forward_all(std::span<const std::int32_t> ids) {
   return logits;
 }
 
-std::int64_t Session::position() const { return impl_->kv->length(); }
-std::int64_t Session::capacity() const { return impl_->kv->capacity(); }
+std::int64_t Session::position() const {
+  return impl_->kv->length();
+}
+std::int64_t Session::capacity() const {
+  return impl_->kv->capacity();
+}
 
 void Session::truncate(std::int64_t position) {
   if (position < 0 || position > impl_->kv->length()) {
-    throw ArgumentError(str_cat("cannot go back to position ", position, " of ",
-                                impl_->kv->length()));
+    throw ArgumentError(
+        str_cat("cannot go back to position ", position, " of ", impl_->kv->length()));
   }
   impl_->kv->truncate(position);
 }
