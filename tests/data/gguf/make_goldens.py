@@ -1,12 +1,14 @@
 """Makes the golden data of the GGUF tests: quantized blocks with what they mean, and small files.
 
-`make_goldens.py [TOKENIZER_FIXTURES]`; made with Python 3.11, numpy 2.4.6 and gguf 0.19.0 (PyPI). `gguf.quants` is the
-reference for blocks (K and IQ types it cannot quantize: random bytes with chosen scales).
+`make_goldens.py [TOKENIZER_FIXTURES]`; made with Python 3.11, numpy 2.4.6, gguf 0.19.0 and
+sentencepiece 0.2.3 (PyPI). `gguf.quants` is the reference for blocks (K and IQ types it cannot
+quantize: random bytes with chosen scales).
 """
 
 import json
 import pathlib
 import sys
+import tempfile
 
 import gguf
 import numpy as np
@@ -279,9 +281,84 @@ def write_pre_tokenizers(fixtures):
     (HERE / "pre_tokenizers.json").write_text(json.dumps(golden, indent=1) + "\n")
 
 
+def write_vocabulary(path, add_tokenizer):
+    """A GGUF file with a tokenizer and no tensors."""
+    writer = gguf.GGUFWriter(path, "llama")
+    add_config(writer, 32, 48, 4, 2, 1)
+    writer.add_vocab_size(1)
+    add_tokenizer(writer)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write_byte_level_ids(fixtures):
+    """A tokenizer fixture as GGUF metadata, with the ids that the tokenizers library gave."""
+    folder = fixtures / "starcoder-digits"
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokens = dict(tokenizer["model"]["vocab"])
+    special = {token["content"]: token["special"] for token in tokenizer["added_tokens"]}
+
+    def add(writer):
+        texts = sorted(tokens, key=tokens.get)
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("starcoder")
+        writer.add_token_list(texts)
+        writer.add_token_types([{None: 1, True: 3, False: 4}[special.get(t)] for t in texts])
+        writer.add_token_merges([m if isinstance(m, str) else " ".join(m)
+                                 for m in tokenizer["model"]["merges"]])
+        writer.add_eos_token_id(0)
+
+    write_vocabulary(HERE / "byte-level.gguf", add)
+    cases = json.loads((folder / "cases.json").read_text())
+    return [{"text": case["text"], "ids": case["ids"]} for case in cases[::3]]
+
+
+def write_sentencepiece_ids(fixtures):
+    """A SentencePiece model trained on the fixtures' texts, with the ids that the library gives."""
+    import sentencepiece
+
+    texts = [case["text"] for name in ("llama2-legacy", "gemma-style", "o200k-case")
+             for case in json.loads((fixtures / name / "cases.json").read_text())]
+    lines = [line for text in texts for line in text.splitlines() if line]
+    with tempfile.TemporaryDirectory() as folder:
+        prefix = folder + "/model"
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines), model_prefix=prefix, vocab_size=1600, model_type="bpe",
+            byte_fallback=True, character_coverage=0.98, normalization_rule_name="identity",
+            remove_extra_whitespaces=False, split_digits=True, user_defined_symbols=["<tool>"],
+            allow_whitespace_only_pieces=True, num_threads=1, minloglevel=2)
+        model = sentencepiece.SentencePieceProcessor(prefix + ".model")
+
+    def kind(i):
+        flags = [(model.is_unknown(i), 2), (model.is_control(i), 3), (model.is_byte(i), 6),
+                 (model.id_to_piece(i) == "<tool>", 4)]
+        return next((number for flag, number in flags if flag), 1)
+
+    def add(writer):
+        ids = range(model.get_piece_size())
+        writer.add_tokenizer_model("llama")
+        writer.add_tokenizer_pre("default")
+        writer.add_token_list([model.id_to_piece(i) for i in ids])
+        writer.add_token_scores([model.get_score(i) for i in ids])
+        writer.add_token_types([kind(i) for i in ids])
+        writer.add_bos_token_id(1)
+        writer.add_eos_token_id(2)
+        writer.add_unk_token_id(0)
+
+    write_vocabulary(HERE / "sentencepiece.gguf", add)
+    # SentencePiece reads no control tokens out of text; files made for chat do.
+    plain = [text for text in texts if not any(t in text for t in ("<s>", "</s>", "<unk>"))]
+    return [{"text": text, "ids": [1, *model.encode(text)]} for text in plain[::5]]
+
+
 if __name__ == "__main__":
     if len(sys.argv) > 1:  # the folder of tokenizer fixtures
-        write_pre_tokenizers(pathlib.Path(sys.argv[1]))
+        root = pathlib.Path(sys.argv[1])
+        write_pre_tokenizers(root)
+        ids = {"byte-level": write_byte_level_ids(root), "sentencepiece": write_sentencepiece_ids(root)}
+        (HERE / "ids.json").write_text(json.dumps(ids) + "\n")
     write_blocks()
     expected = {"tiny-quantized": write_quantized_model(), "tiny-f32": write_float_model(),
                 "tiny-split": write_split_model()}
