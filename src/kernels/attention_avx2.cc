@@ -91,12 +91,28 @@ void multiply_last(const Operands& op, std::int64_t row, std::int64_t column, __
   _mm256_maskstore_ps(c, lanes, acc);
 }
 
+// How many of the rows that are left to take together: six use the registers best, but a last tile
+// of one or two rows would wait for its own sums.
+int tile_rows(std::int64_t left) {
+  if (left >= 9 || left == 6) return 6;
+  if (left == 5) return 3;
+  return left > 4 ? 4 : static_cast<int>(left);
+}
+
 template <int V>
 void multiply_columns(const Operands& op, std::int64_t rows, std::int64_t column) {
   std::int64_t row = 0;
-  for (; row + 6 <= rows; row += 6) multiply_tile<6, V>(op, row, column);
-  for (; row + 3 <= rows; row += 3) multiply_tile<3, V>(op, row, column);
-  for (; row < rows; ++row) multiply_tile<1, V>(op, row, column);
+  while (row < rows) {
+    const int taken = tile_rows(rows - row);
+    switch (taken) {
+      case 6: multiply_tile<6, V>(op, row, column); break;
+      case 4: multiply_tile<4, V>(op, row, column); break;
+      case 3: multiply_tile<3, V>(op, row, column); break;
+      case 2: multiply_tile<2, V>(op, row, column); break;
+      default: multiply_tile<1, V>(op, row, column); break;
+    }
+    row += taken;
+  }
 }
 
 void multiply(const float* a, std::int64_t lda, std::int64_t rows, std::int64_t depth,

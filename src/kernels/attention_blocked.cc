@@ -129,6 +129,19 @@ class BlockedAttention {
     std::fill_n(scratch.sums, rows * d_, 0.0F);
   }
 
+  // Asks for the cache's rows of the next block, which come a little later than this one's.
+  void prefetch(const std::byte* cache, std::int64_t kv_head, std::int64_t key,
+                std::int64_t end_key) const {
+    const std::int64_t count = std::min(kKeyBlock, end_key - key);
+    if (count <= 0) return;
+    const std::size_t row_bytes = packed_bytes(job_.cache.dtype, d_).value();
+    const auto first = static_cast<std::size_t>(kv_head * job_.cache.capacity + key) * row_bytes;
+    const std::size_t end = first + static_cast<std::size_t>(count) * row_bytes;
+    for (std::size_t at = first; at < end; at += 64) {
+      __builtin_prefetch(cache + at, /*rw=*/0, /*locality=*/2);
+    }
+  }
+
   // A run of the cache's rows as float32: where they are, if they are that already.
   const float* widened(const std::byte* cache, std::int64_t kv_head, std::int64_t key,
                        std::int64_t count, float* to) const {
@@ -147,6 +160,7 @@ class BlockedAttention {
         std::max<std::int64_t>(0, key - job_.start - unit.first_query) * group_;
     if (skipped >= rows) return;
     const float* const keys = widened(job_.cache.keys, unit.kv_head, key, count, scratch.keys);
+    prefetch(job_.cache.keys, unit.kv_head, key + kKeyBlock, unit.end_key);
     path_.transpose(keys, count, d_, scratch.transposed);
     float* const scores = scratch.scores;
     path_.multiply(scratch.q + skipped * d_, d_, rows - skipped, d_, scratch.transposed, kKeyBlock,
@@ -165,6 +179,7 @@ class BlockedAttention {
     }
     const float* const values =
         widened(job_.cache.values, unit.kv_head, key, count, scratch.values);
+    prefetch(job_.cache.values, unit.kv_head, key + kKeyBlock, unit.end_key);
     path_.multiply(scores + skipped * kKeyBlock, kKeyBlock, rows - skipped, count, values, d_, d_,
                    scratch.sums + skipped * d_, d_, true);
   }
