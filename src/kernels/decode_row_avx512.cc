@@ -1,7 +1,9 @@
 // decode_row and encode_row sixteen values at a time. A four-bit block has sixteen values at most:
 // they are computed once, exactly as the reference would, and looked up (permutexvar reads the low
 // four bits of an index, so low nibbles need no masking).
+#include <array>
 #include <bit>
+#include <cstring>
 
 #include <immintrin.h>
 
@@ -99,12 +101,38 @@ void decode_block(const BlockQ8_0& block, float* out) {
   }
 }
 
+/// The sixteen group scales of a super-block, in an order that each type says.
+using GroupScales = std::array<float, 16>;
+
+GroupScales stored(__m512 scales) {
+  GroupScales values;
+  _mm512_storeu_ps(values.data(), scales);
+  return values;
+}
+
+/// Of Q4_K and Q5_K: eight scales d scale(g), then eight offsets -(dmin min(g)). The packing of
+/// k_scale_min, four groups at a time.
+GroupScales scales_and_offsets(const std::uint8_t* packed, float d, float dmin) {
+  std::uint32_t words[3];
+  std::memcpy(words, packed, sizeof(words));
+  const __m128i bytes = _mm_setr_epi32(
+      static_cast<int>(words[0] & 0x3F3F3F3F),
+      static_cast<int>((words[2] & 0x0F0F0F0F) | ((words[0] >> 2) & 0x30303030)),
+      static_cast<int>(words[1] & 0x3F3F3F3F),
+      static_cast<int>(((words[2] >> 4) & 0x0F0F0F0F) | ((words[1] >> 2) & 0x30303030)));
+  const __m512 units = _mm512_mask_blend_ps(0xFF00, _mm512_set1_ps(d), _mm512_set1_ps(-dmin));
+  return stored(_mm512_mul_ps(units, _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))));
+}
+
 // In the K types: h half of the block (128 values), s quarter of the half (32 values), c half of
 // the quarter (16 values, one group of the types with sixteen).
 
 void decode_block(const BlockQ2_K& block, float* out) {
-  const float d = _cvtsh_ss(block.d);
-  const float dmin = _cvtsh_ss(block.dmin);
+  const __m512i packed = load16(block.scales);
+  const __m512i low = _mm512_and_si512(packed, _mm512_set1_epi32(15));
+  const GroupScales scales = stored(scaled(_cvtsh_ss(block.d), _mm512_cvtepi32_ps(low)));
+  const GroupScales offsets =
+      stored(scaled(-_cvtsh_ss(block.dmin), _mm512_cvtepi32_ps(_mm512_srli_epi32(packed, 4))));
   // Repeats every four entries, so that the two bits above the quant do not matter.
   const __m512 fours = _mm512_setr_ps(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
   for (int h = 0; h < 2; ++h) {
@@ -112,9 +140,7 @@ void decode_block(const BlockQ2_K& block, float* out) {
       __m512i lanes = load16(block.qs + 32 * h + 16 * c);
       for (int s = 0; s < 4; ++s) {
         const int group = 8 * h + 2 * s + c;
-        const float scale = d * static_cast<float>(block.scales[group] & 15);
-        const float minimum = dmin * static_cast<float>(block.scales[group] >> 4);
-        store_looked_up(lanes, scaled_plus(scale, fours, -minimum), out + 16 * group);
+        store_looked_up(lanes, scaled_plus(scales[group], fours, offsets[group]), out + 16 * group);
         lanes = _mm512_srli_epi32(lanes, 2);
       }
     }
@@ -141,15 +167,12 @@ void decode_block(const BlockQ3_K& block, float* out) {
 }
 
 void decode_block(const BlockQ4_K& block, float* out) {
-  const float d = _cvtsh_ss(block.d);
-  const float dmin = _cvtsh_ss(block.dmin);
+  const GroupScales scales =
+      scales_and_offsets(block.scales, _cvtsh_ss(block.d), _cvtsh_ss(block.dmin));
   for (int pair = 0; pair < 4; ++pair) {
-    const ScaleMin first = k_scale_min(block.scales, 2 * pair);
-    const ScaleMin second = k_scale_min(block.scales, 2 * pair + 1);
-    const __m512 low = scaled_plus(d * static_cast<float>(first.scale), iota(0),
-                                   -(dmin * static_cast<float>(first.min)));
-    const __m512 high = scaled_plus(d * static_cast<float>(second.scale), iota(0),
-                                    -(dmin * static_cast<float>(second.min)));
+    const int first = 2 * pair;
+    const __m512 low = scaled_plus(scales[first], iota(0), scales[8 + first]);
+    const __m512 high = scaled_plus(scales[first + 1], iota(0), scales[8 + first + 1]);
     float* to = out + 64 * pair;
     store_nibbles(block.qs + 32 * pair, low, high, to, to + 32);
     store_nibbles(block.qs + 32 * pair + 16, low, high, to + 16, to + 48);
@@ -157,28 +180,34 @@ void decode_block(const BlockQ4_K& block, float* out) {
 }
 
 void decode_block(const BlockQ5_K& block, float* out) {
-  const float d = _cvtsh_ss(block.d);
-  const float dmin = _cvtsh_ss(block.dmin);
+  const GroupScales scales =
+      scales_and_offsets(block.scales, _cvtsh_ss(block.d), _cvtsh_ss(block.dmin));
+  const __m512i bit = _mm512_set1_epi32(16);
+  const __m512i nibble = _mm512_set1_epi32(15);
   for (int c = 0; c < 2; ++c) {
-    const __m512i qh = load16(block.qh + 16 * c);
+    // The bit of the group at hand is moved to bit 4, group after group.
+    __m512i fifth = _mm512_slli_epi32(load16(block.qh + 16 * c), 4);
     for (int pair = 0; pair < 4; ++pair) {
       const __m512i packed = load16(block.qs + 32 * pair + 16 * c);
-      for (int nibble = 0; nibble < 2; ++nibble) {
-        const int group = 2 * pair + nibble;
-        const ScaleMin sizes = k_scale_min(block.scales, group);
-        const __mmask16 fifth = _mm512_test_epi32_mask(qh, _mm512_set1_epi32(1 << group));
-        const __m512i q =
-            with_fifth_bit(_mm512_srl_epi32(packed, _mm_cvtsi32_si128(4 * nibble)), fifth);
-        _mm512_storeu_ps(out + 32 * group + 16 * c,
-                         scaled_plus(d * static_cast<float>(sizes.scale), _mm512_cvtepi32_ps(q),
-                                     -(dmin * static_cast<float>(sizes.min))));
-      }
+      const __m512i low =
+          _mm512_or_si512(_mm512_and_si512(packed, nibble), _mm512_and_si512(fifth, bit));
+      fifth = _mm512_srli_epi32(fifth, 1);
+      const __m512i high =
+          _mm512_or_si512(_mm512_srli_epi32(packed, 4), _mm512_and_si512(fifth, bit));
+      fifth = _mm512_srli_epi32(fifth, 1);
+      float* to = out + 64 * pair + 16 * c;
+      _mm512_storeu_ps(
+          to, scaled_plus(scales[2 * pair], _mm512_cvtepi32_ps(low), scales[8 + 2 * pair]));
+      _mm512_storeu_ps(to + 32, scaled_plus(scales[2 * pair + 1], _mm512_cvtepi32_ps(high),
+                                            scales[8 + 2 * pair + 1]));
     }
   }
 }
 
 void decode_block(const BlockQ6_K& block, float* out) {
-  const float d = _cvtsh_ss(block.d);
+  const __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block.scales));
+  const GroupScales scales =
+      stored(scaled(_cvtsh_ss(block.d), _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(packed))));
   const __m512i low_bits = _mm512_set1_epi32(15);
   const __m512i high_bits = _mm512_set1_epi32(0x30);
   for (int h = 0; h < 2; ++h) {
@@ -190,11 +219,10 @@ void decode_block(const BlockQ6_K& block, float* out) {
       __m512i qh = _mm512_slli_epi32(load16(block.qh + 32 * h + 16 * c), 4);
       for (int s = 0; s < 4; ++s) {
         const int group = 8 * h + 2 * s + c;
-        const float scale = d * static_cast<float>(block.scales[group]);
         const __m512i q =
             _mm512_or_si512(_mm512_and_si512(low[s], low_bits), _mm512_and_si512(qh, high_bits));
         const __m512i shifted = _mm512_sub_epi32(q, _mm512_set1_epi32(32));
-        _mm512_storeu_ps(out + 16 * group, scaled(scale, _mm512_cvtepi32_ps(shifted)));
+        _mm512_storeu_ps(out + 16 * group, scaled(scales[group], _mm512_cvtepi32_ps(shifted)));
         qh = _mm512_srli_epi32(qh, 2);
       }
     }
