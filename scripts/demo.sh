@@ -22,11 +22,18 @@ shoehorn=build/release/shoehorn
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf 'demo: %s\n' "$*" >&2; exit 1; }
 
+# On a terminal the build shows how far it is; elsewhere it speaks when it fails.
 build_release() {
   local log=build/release.log
   say "building $shoehorn"
   mkdir -p build
-  if ! { cmake --preset release && cmake --build --preset release --target shoehorn; } >"$log" 2>&1; then
+  if ! cmake --preset release >"$log" 2>&1; then
+    cat "$log" >&2
+    die "CMake failed"
+  fi
+  if [[ -t 2 ]]; then
+    cmake --build --preset release --target shoehorn >&2 || die "the build failed"
+  elif ! cmake --build --preset release --target shoehorn >"$log" 2>&1; then
     tail -n 40 "$log" >&2
     die "the build failed, all of its output is in $log"
   fi
