@@ -151,7 +151,7 @@ def shoehorn(row: Row, args: argparse.Namespace, model: Path, verb: str, options
 
 def time_shoehorn_start(row: Row, args: argparse.Namespace, model: Path, log: Path) -> float | None:
     """Wall time of a whole process that answers one token; None where it fails, which the log explains."""
-    command, env = shoehorn(row, args, model, "run", "--ids 20,21 --max-new-tokens 1")
+    command, env = shoehorn(row, args, model, "run", "--ids 20,21 --max-new-tokens 1 --max-context 16")
     outcome = child.run(command, args.threads, args.timeout, env, log)
     return outcome.wall_s if outcome.result else None
 
@@ -171,7 +171,8 @@ def run_shoehorn(row: Row, args: argparse.Namespace, model: Path, log: Path) -> 
             row.problem = outcome.problem
             return None
         answers.append(outcome.result)
-        peaks.append(outcome.peak_rss_bytes)
+        # Its own figure, taken before its probes fill memory.
+        peaks.append(outcome.result.get("peak_rss_bytes", outcome.peak_rss_bytes))
     return {
         "load_s": answers[0]["load_s"],
         "start_to_token_s": time_shoehorn_start(row, args, model, log),
