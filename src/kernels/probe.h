@@ -1,6 +1,8 @@
-// What this machine can do at best: the limits that predictions are made from and results are held
-// against. Like STREAM's sum and a chain of register multiply-adds, so that no kernel can beat
-// them.
+// What this machine can do, in the terms that people know it by: the limits that predictions are
+// made from and results are held against. Reading is one sequential stream a thread with no
+// prefetch but the processor's own, as STREAM does it, and arithmetic a chain of multiply-adds in
+// registers. A kernel that reads several streams with software prefetch may exceed the former:
+// measured once, 37 against 31 GB/s.
 #pragma once
 
 #include <cstddef>

@@ -7,16 +7,12 @@
 namespace shoehorn::avx2 {
 
 std::uint64_t read_bytes(const std::byte* bytes, std::size_t count) {
-  constexpr std::size_t kAhead = 4096;
   __m256i sums[8];
   for (__m256i& sum : sums) sum = _mm256_setzero_si256();
   std::size_t i = 0;
   for (; i + 256 <= count; i += 256) {
 #pragma GCC unroll 8
     for (std::size_t j = 0; j < 8; ++j) {
-      if (j % 2 == 0) {
-        _mm_prefetch(reinterpret_cast<const char*>(bytes + i + kAhead + 32 * j), _MM_HINT_T0);
-      }
       const auto* const from = reinterpret_cast<const __m256i*>(bytes + i + 32 * j);
       sums[j] = _mm256_add_epi64(sums[j], _mm256_loadu_si256(from));
     }

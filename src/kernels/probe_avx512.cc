@@ -6,14 +6,12 @@
 namespace shoehorn::avx512 {
 
 std::uint64_t read_bytes(const std::byte* bytes, std::size_t count) {
-  constexpr std::size_t kAhead = 4096;
   __m512i sums[4];
   for (__m512i& sum : sums) sum = _mm512_setzero_si512();
   std::size_t i = 0;
   for (; i + 256 <= count; i += 256) {
 #pragma GCC unroll 4
     for (std::size_t j = 0; j < 4; ++j) {
-      _mm_prefetch(reinterpret_cast<const char*>(bytes + i + kAhead + 64 * j), _MM_HINT_T0);
       sums[j] = _mm512_add_epi64(sums[j], _mm512_loadu_si512(bytes + i + 64 * j));
     }
   }
