@@ -39,7 +39,7 @@ class Filler {
   bool fall_back(NodeId item, PyNumber full);
   void finish_warnings();
 
-  std::optional<NodeId> find_fallback(NodeId item, double limit) const;
+  std::optional<NodeId> find_fallback(double limit) const;
   void open_ancestors(NodeId found);
 
   DeviceKey device() const { return devices_[current_]; }
@@ -219,7 +219,7 @@ bool Filler::split(NodeId item, std::optional<double> cap) {
 }
 
 // Depth-first through what is left for something that fits an empty device beside the reserve.
-std::optional<NodeId> Filler::find_fallback(NodeId /*item*/, double limit) const {
+std::optional<NodeId> Filler::find_fallback(double limit) const {
   Queue search = queue_;
   while (!search.empty()) {
     const NodeId candidate = search.front();
@@ -255,7 +255,7 @@ bool Filler::fall_back(NodeId item, PyNumber full) {
                          "fraction of a byte");
   }
   if (limit.value < 0) return false;
-  const auto found = find_fallback(item, limit.value);
+  const auto found = find_fallback(limit.value);
   if (!found) return false;
   open_ancestors(*found);
   queue_.erase(std::ranges::find(queue_, *found));
