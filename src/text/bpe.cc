@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 
 #include "shoehorn/error.h"
 
@@ -14,6 +15,7 @@
 namespace shoehorn::text {
 namespace {
 
+constexpr std::int32_t kMaxId = std::numeric_limits<std::int32_t>::max();
 constexpr std::size_t kLongPiece = 48;  // symbols; above, the heap is faster than scanning
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";
 
@@ -23,6 +25,11 @@ std::string byte_token(unsigned byte) {
   return {'<', '0', 'x', kDigits[byte >> 4], kDigits[byte & 15], '>'};
 }
 
+// Ids are not negative.
+std::uint64_t pair_of(std::int32_t left, std::int32_t right) {
+  return static_cast<std::uint64_t>(left) << 32 | static_cast<std::uint32_t>(right);
+}
+
 std::string shown(std::string_view token) {
   return utf8_lossy(token.substr(0, 100));
 }
@@ -30,7 +37,7 @@ std::string shown(std::string_view token) {
 }  // namespace
 
 BpeModel::BpeModel(const TokenizerFile& file)
-    : TokenModel(file.vocab),
+    : TokenModel(file),
       prefix_(file.model.string_or("continuing_subword_prefix", "")),
       suffix_(file.model.string_or("end_of_word_suffix", "")),
       fuse_unk_(file.model.bool_or("fuse_unk", false)),
@@ -57,53 +64,77 @@ BpeModel::BpeModel(const TokenizerFile& file)
 void BpeModel::read_merges(const TokenizerFile& file) {
   if (!file.has_merges) throw FormatError("model.merges: missing");
   merges_.assign(std::bit_ceil(2 * file.merges.size() + 2), Merge{0, kNoRank, -1});
-  // Random access into tables of many megabytes: fetch for a batch, then look at the batch.
-  constexpr std::size_t kBatch = 32;
-  struct Pending {
-    std::string merged;
-    std::uint64_t left, right, whole;
-  };
-  std::array<Pending, kBatch> batch;
-  for (std::size_t begin = 0; begin < file.merges.size(); begin += kBatch) {
-    const std::size_t count = std::min(kBatch, file.merges.size() - begin);
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto& [left, right] = file.merges[begin + i];
-      if (right.size() < prefix_.size()) {
-        throw FormatError(str_cat("model.merges: \"", shown(right),
-                                  "\" is shorter than continuing_subword_prefix"));
-      }
-      Pending& pending = batch[i];
-      pending.merged.assign(left);
-      pending.merged.append(right.substr(prefix_.size()));
-      pending.left = Vocabulary::hash(left);
-      pending.right = Vocabulary::hash(right);
-      pending.whole = Vocabulary::hash(pending.merged);
-      vocabulary().prefetch(pending.left);
-      vocabulary().prefetch(pending.right);
-      vocabulary().prefetch(pending.whole);
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto& [left, right] = file.merges[begin + i];
-      const Pending& pending = batch[i];
-      const auto id = [&](std::string_view token, std::uint64_t hash) {
-        const auto found = vocabulary().find_hashed(token, hash);
-        if (!found) {
-          throw FormatError(str_cat("model.merges: entry ", begin + i, ": \"", shown(token),
-                                    "\" is not in the vocabulary"));
-        }
-        return *found;
-      };
-      insert_merge(static_cast<std::uint32_t>(id(left, pending.left)),
-                   static_cast<std::uint32_t>(id(right, pending.right)),
-                   static_cast<std::uint32_t>(begin + i), id(pending.merged, pending.whole));
-    }
+  std::int32_t last = 0;
+  for (std::size_t begin = 0; begin < file.merges.size(); begin += kMergeBatch) {
+    last = read_merge_batch(file, begin, std::min(begin + kMergeBatch, file.merges.size()), last);
   }
 }
 
-void BpeModel::insert_merge(std::uint32_t left, std::uint32_t right, std::uint32_t rank,
+// Random access into tables of many megabytes: each pass fetches for all what the next one reads.
+std::int32_t BpeModel::read_merge_batch(const TokenizerFile& file, std::size_t begin,
+                                        std::size_t end, std::int32_t last) {
+  const bool unique = vocabulary().size() == file.vocab.size();
+  struct Pending {
+    std::string merged;
+    Vocabulary::Key left, right, whole;
+    std::int32_t left_id, right_id, whole_id;
+  };
+  std::array<Pending, kMergeBatch> batch;
+  for (std::size_t i = begin; i < end; ++i) {
+    const std::string_view left = file.view(file.merges[i].left);
+    const std::string_view right = file.view(file.merges[i].right);
+    Pending& pending = batch[i - begin];
+    if (right.size() < prefix_.size()) {
+      throw FormatError(str_cat("model.merges: \"", shown(right),
+                                "\" is shorter than continuing_subword_prefix"));
+    }
+    pending.merged.assign(left).append(right.substr(prefix_.size()));
+    pending.left = Vocabulary::key(left);
+    pending.right = Vocabulary::key(right);
+    pending.whole = Vocabulary::key(pending.merged);
+    vocabulary().prefetch(pending.left);
+    vocabulary().prefetch(pending.right);
+    vocabulary().prefetch(pending.whole);
+  }
+  for (std::size_t i = begin; i < end; ++i) {
+    Pending& pending = batch[i - begin];
+    const auto id = [&](std::string_view token, const Vocabulary::Key& key) {
+      const auto found = vocabulary().find(token, key);
+      if (!found) {
+        throw FormatError(str_cat("model.merges: entry ", i, ": \"", shown(token),
+                                  "\" is not in the vocabulary"));
+      }
+      return *found;
+    };
+    pending.left_id = id(file.view(file.merges[i].left), pending.left);
+    pending.right_id = id(file.view(file.merges[i].right), pending.right);
+    // Vocabularies mostly list what is merged in the order of the merges.
+    const std::int32_t next = last < kMaxId ? last + 1 : last;
+    if (unique && vocabulary().token(next) == pending.merged) {
+      pending.whole_id = next;
+    } else {
+      pending.whole_id = id(pending.merged, pending.whole);
+    }
+    last = pending.whole_id;
+    __builtin_prefetch(&merges_[merge_slot(pending.left_id, pending.right_id)]);
+  }
+  for (std::size_t i = begin; i < end; ++i) {
+    const Pending& pending = batch[i - begin];
+    insert_merge(pending.left_id, pending.right_id, static_cast<std::uint32_t>(i),
+                 pending.whole_id);
+  }
+  return last;
+}
+
+std::size_t BpeModel::merge_slot(std::int32_t left, std::int32_t right) const {
+  return hash_pair(static_cast<std::uint32_t>(left), static_cast<std::uint32_t>(right)) &
+         (merges_.size() - 1);
+}
+
+void BpeModel::insert_merge(std::int32_t left, std::int32_t right, std::uint32_t rank,
                             std::int32_t id) {
-  const std::uint64_t pair = static_cast<std::uint64_t>(left) << 32 | right;
-  std::size_t slot = hash_pair(left, right) & (merges_.size() - 1);
+  const std::uint64_t pair = pair_of(left, right);
+  std::size_t slot = merge_slot(left, right);
   while (merges_[slot].rank != kNoRank && merges_[slot].pair != pair) {
     slot = (slot + 1) & (merges_.size() - 1);
   }
@@ -111,11 +142,8 @@ void BpeModel::insert_merge(std::uint32_t left, std::uint32_t right, std::uint32
 }
 
 const BpeModel::Merge* BpeModel::find_merge(std::int32_t left, std::int32_t right) const {
-  const auto l = static_cast<std::uint32_t>(left);
-  const auto r = static_cast<std::uint32_t>(right);
-  const std::uint64_t pair = static_cast<std::uint64_t>(l) << 32 | r;
-  for (std::size_t slot = hash_pair(l, r) & (merges_.size() - 1);;
-       slot = (slot + 1) & (merges_.size() - 1)) {
+  const std::uint64_t pair = pair_of(left, right);
+  for (std::size_t slot = merge_slot(left, right);; slot = (slot + 1) & (merges_.size() - 1)) {
     const Merge& merge = merges_[slot];
     if (merge.rank == kNoRank) return nullptr;
     if (merge.pair == pair) return &merge;
@@ -124,9 +152,9 @@ const BpeModel::Merge* BpeModel::find_merge(std::int32_t left, std::int32_t righ
 
 // A piece can be cut before U+2581 unless some token has the character before the cut followed by
 // U+2581 inside. That holds for symbols that stand for their own text, so merges of the unknown
-// token or of byte tokens forbid it.
+// token or of byte tokens forbid it, and so does ignore_merges, which asks for whole pieces.
 void BpeModel::find_cuts(const TokenizerFile& file) {
-  if (!plain_symbols_ || !vocabulary().find(kSpaceMark)) return;
+  if (!plain_symbols_ || ignore_merges_ || !vocabulary().find(kSpaceMark)) return;
   std::vector<std::int32_t> odd;
   if (unk_id_) odd.push_back(*unk_id_);
   if (byte_fallback_) odd.insert(odd.end(), byte_ids_.begin(), byte_ids_.end());
@@ -139,8 +167,8 @@ void BpeModel::find_cuts(const TokenizerFile& file) {
       if (std::binary_search(odd.begin(), odd.end(), id)) return;
     }
   }
-  for (const VocabEntry& entry : file.vocab) {
-    const std::string_view token = entry.token;
+  for (const auto& entry : file.vocab) {
+    const std::string_view token = file.view(entry.token);
     for (std::size_t at = token.find(kSpaceMark, 1); at != token.npos;
          at = token.find(kSpaceMark, at + 1)) {
       const std::size_t before = previous_character(token, at);
@@ -152,7 +180,6 @@ void BpeModel::find_cuts(const TokenizerFile& file) {
 
 std::size_t BpeModel::independent_prefix(std::string_view piece) const {
   if (!can_cut_ || piece.size() < 8) return piece.size();
-  if (ignore_merges_ && vocabulary().find(piece)) return piece.size();
   for (std::size_t at = piece.find(kSpaceMark, 1); at != piece.npos;
        at = piece.find(kSpaceMark, at + 1)) {
     const std::size_t before = previous_character(piece, at);

@@ -26,6 +26,7 @@ class BpeModel : public TokenModel {
 
  private:
   static constexpr std::uint32_t kNoRank = 0xFFFFFFFF;
+  static constexpr std::size_t kMergeBatch = 32;
   struct Merge {
     std::uint64_t pair;  // left << 32 | right
     std::uint32_t rank;
@@ -33,7 +34,12 @@ class BpeModel : public TokenModel {
   };
 
   void read_merges(const TokenizerFile& file);
-  void insert_merge(std::uint32_t left, std::uint32_t right, std::uint32_t rank, std::int32_t id);
+  // Reads merges begin to end. `last` is what the merge before them results in; returns the same
+  // for the next ones.
+  std::int32_t read_merge_batch(const TokenizerFile& file, std::size_t begin, std::size_t end,
+                                std::int32_t last);
+  std::size_t merge_slot(std::int32_t left, std::int32_t right) const;
+  void insert_merge(std::int32_t left, std::int32_t right, std::uint32_t rank, std::int32_t id);
   const Merge* find_merge(std::int32_t left, std::int32_t right) const;
   void find_cuts(const TokenizerFile& file);
 

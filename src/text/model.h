@@ -49,7 +49,7 @@ class TokenModel {
   const Vocabulary& vocabulary() const { return vocabulary_; }
 
  protected:
-  explicit TokenModel(const std::vector<VocabEntry>& entries) : vocabulary_(entries) {}
+  explicit TokenModel(const TokenizerFile& file) : vocabulary_(file) {}
 
  private:
   Vocabulary vocabulary_;

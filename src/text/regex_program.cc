@@ -47,11 +47,11 @@ void RegexProgram::build_symbols(const std::vector<CodePointSet>& sets) {
   symbol_index_.assign((kMaxCodePoint >> 8) + 1, 0);
   std::vector<std::uint16_t> block(256);
   std::map<std::vector<std::uint16_t>, std::uint32_t> blocks;
-  const auto finish_block = [&](char32_t high) {
+  const auto offset_of_block = [&] {
     const auto [entry, added] =
         blocks.try_emplace(block, static_cast<std::uint32_t>(symbols_.size()));
     if (added) symbols_.insert(symbols_.end(), block.begin(), block.end());
-    symbol_index_[high] = entry->second;
+    return entry->second;
   };
   std::size_t next = 0;
   char32_t c = 0;
@@ -68,9 +68,16 @@ void RegexProgram::build_symbols(const std::vector<CodePointSet>& sets) {
     // Fill up to the next change, block by block.
     const char32_t end = next < toggles.size() ? toggles[next].at : kMaxCodePoint + 1;
     while (c < end) {
+      if ((c & 255) == 0 && end - c >= 256) {
+        // Most blocks have but one symbol: one look-up for all of them in a row.
+        std::fill(block.begin(), block.end(), entry->second);
+        const std::uint32_t offset = offset_of_block();
+        for (; end - c >= 256; c += 256) symbol_index_[c >> 8] = offset;
+        continue;
+      }
       const char32_t stop = std::min<char32_t>(end, (c | 255) + 1);
       std::fill(block.begin() + (c & 255), block.begin() + ((stop - 1) & 255) + 1, entry->second);
-      if ((stop & 255) == 0) finish_block((stop - 1) >> 8);
+      if ((stop & 255) == 0) symbol_index_[(stop - 1) >> 8] = offset_of_block();
       c = stop;
     }
   }

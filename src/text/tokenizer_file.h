@@ -1,14 +1,13 @@
-// A tokenizer.json taken apart: the large lists (vocabulary, merges) as views, everything else as
-// JsonValue trees. Nothing is interpreted yet.
+// A tokenizer.json taken apart: the large lists (vocabulary, merges) in compact form, everything
+// else as JsonValue trees. Nothing is interpreted yet.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
+#include "text/json_reader.h"
 #include "text/json_value.h"
 
 namespace shoehorn::text {
@@ -24,26 +23,29 @@ struct AddedToken {
   bool single_word = false;
 };
 
-struct VocabEntry {
-  std::string_view token;
-  std::int32_t id = 0;
-  double score = 0;  // Unigram only
-};
-
 /// Limits on what a file may hold; beyond them it is refused.
 struct TokenizerLimits {
   static constexpr std::size_t kMaxFileBytes = 256U << 20;
-  static constexpr std::size_t kMaxDepth = 32;
   static constexpr std::size_t kMaxEntries = 4'000'000;
   static constexpr std::size_t kMaxTokenBytes = 64U << 10;
 };
 
+/// Borrows the text of the file.
 class TokenizerFile {
  public:
+  using String = JsonReader::String;
+  struct VocabEntry {
+    String token;
+    std::int32_t id;
+  };
+  struct Merge {
+    String left;
+    String right;
+  };
+
   /// Throws FormatError (without a file name) if the text is not JSON, goes beyond the limits or
   /// has lists of another shape than a tokenizer's.
   explicit TokenizerFile(std::string_view json);
-  ~TokenizerFile();
 
   JsonValue normalizer;
   JsonValue pre_tokenizer;
@@ -53,16 +55,31 @@ class TokenizerFile {
   JsonValue model;
   std::vector<AddedToken> added_tokens;
 
-  /// The views live as long as this object. In the order of the file.
+  /// In the order of the file.
   std::vector<VocabEntry> vocab;
+  /// For a vocabulary that is a list: the score of each entry.
+  std::vector<double> scores;
   bool vocab_is_list = false;
-  std::vector<std::pair<std::string_view, std::string_view>> merges;
+  std::vector<Merge> merges;
   bool has_merges = false;
 
+  /// The characters of a token, valid UTF-8. The view lives as long as this object and its text.
+  std::string_view view(String string) const { return reader_.view(string); }
+
  private:
-  class Reader;
-  struct Document;
-  std::unique_ptr<Document> document_;
+  void read();
+  void read_version();
+  void read_added_tokens();
+  void read_model();
+  void read_vocab();
+  void read_vocab_object();
+  void read_vocab_list();
+  void read_merges();
+  Merge split_merge(String line);
+  String read_token();
+  [[noreturn]] void fail_merge(std::string_view expected) const;
+
+  JsonReader reader_;
 };
 
 }  // namespace shoehorn::text

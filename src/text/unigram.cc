@@ -20,7 +20,7 @@ constexpr double kUnreached = -std::numeric_limits<double>::infinity();
 }  // namespace
 
 UnigramModel::UnigramModel(const TokenizerFile& file)
-    : TokenModel(file.vocab), byte_fallback_(file.model.bool_or("byte_fallback", false)) {
+    : TokenModel(file), byte_fallback_(file.model.bool_or("byte_fallback", false)) {
   if (!file.vocab_is_list) throw FormatError("model.vocab: Unigram needs a list of [token, score]");
   if (file.vocab.empty()) throw FormatError("model.vocab: empty");
   const JsonValue& unk = file.model.get("unk_id");
@@ -33,13 +33,13 @@ UnigramModel::UnigramModel(const TokenizerFile& file)
   }
   std::vector<std::pair<std::string_view, std::int32_t>> entries;
   std::size_t bytes = 0;
-  double least = std::numeric_limits<double>::infinity();
-  for (const VocabEntry& entry : file.vocab) {
-    scores_.push_back(entry.score);
-    least = std::min(least, entry.score);
-    bytes += entry.token.size();
-    if (!entry.token.empty()) entries.emplace_back(entry.token, entry.id);
+  for (const auto& entry : file.vocab) {
+    const std::string_view token = file.view(entry.token);
+    bytes += token.size();
+    if (!token.empty()) entries.emplace_back(token, entry.id);
   }
+  scores_ = file.scores;
+  const double least = *std::min_element(scores_.begin(), scores_.end());
   if (bytes > kMaxTrieBytes) throw FormatError("model.vocab: more than 64 MiB of tokens");
   unknown_score_ = least - kUnknownPenalty;
   trie_ = ByteTrie(std::move(entries));
@@ -80,12 +80,17 @@ void UnigramModel::find_best_path(std::string_view piece, ModelScratch& scratch)
 void UnigramModel::tokenize(std::string_view piece, ModelScratch& scratch,
                             std::vector<std::int32_t>& ids) const {
   find_best_path(piece, scratch);
-  // Backwards over the path; unknown neighbours become one piece. Then forwards again.
+  // Backwards over the path; unknown neighbours become one piece, and the unknown token's own name
+  // counts as unknown. Then forwards again.
+  const auto is_unknown = [&](std::size_t end) {
+    const std::int32_t id = scratch.steps[end].id;
+    return id < 0 || id == unk_id_;
+  };
   std::vector<std::pair<std::size_t, std::size_t>> pieces;
   for (std::size_t end = piece.size(); end > 0;) {
     std::size_t begin = scratch.steps[end].begin;
-    if (scratch.steps[end].id < 0) {
-      while (begin > 0 && scratch.steps[begin].id < 0) begin = scratch.steps[begin].begin;
+    if (is_unknown(end)) {
+      while (begin > 0 && is_unknown(begin)) begin = scratch.steps[begin].begin;
     }
     pieces.emplace_back(begin, end);
     end = begin;

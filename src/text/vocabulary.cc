@@ -1,54 +1,99 @@
-// An open-addressing table over strings in one block.
+// An open-addressing table whose slots hold short tokens themselves: one cache line a look-up.
 #include "text/vocabulary.h"
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "shoehorn/error.h"
 
-#include "base/str_cat.h"
 #include "text/hash.h"
-#include "text/utf8.h"
 
 namespace shoehorn::text {
+namespace {
 
-std::uint64_t Vocabulary::hash(std::string_view token) {
-  return hash_bytes(token);
+template <typename T>
+T load(const char* p) {
+  T value;
+  std::memcpy(&value, p, sizeof(T));
+  return value;
 }
 
-Vocabulary::Vocabulary(const std::vector<VocabEntry>& entries) {
+// Up to seven bytes as a number, the first one lowest.
+std::uint64_t load_few(const char* p, std::size_t length) {
+  if (length >= 4) {
+    return load<std::uint32_t>(p) | static_cast<std::uint64_t>(load<std::uint32_t>(p + length - 4))
+                                        << 8 * (length - 4);
+  }
+  std::uint64_t value = 0;
+  for (std::size_t i = 0; i < length; ++i) {
+    value |= static_cast<std::uint64_t>(static_cast<unsigned char>(p[i])) << 8 * i;
+  }
+  return value;
+}
+
+}  // namespace
+
+Vocabulary::Key Vocabulary::key(std::string_view token) {
+  Key key;
+  if (token.size() > kInlineBytes) {
+    key.low = hash_bytes(token);
+    key.high = kHashed << 24;
+    key.hash = key.low;
+    return key;
+  }
+  const auto length = static_cast<std::uint32_t>(token.size());
+  if (length >= 8) {
+    key.low = load<std::uint64_t>(token.data());
+    key.high = static_cast<std::uint32_t>(load_few(token.data() + 8, length - 8));
+  } else {
+    key.low = load_few(token.data(), length);
+  }
+  key.high |= length << 24;
+  key.hash = fold_multiply(key.low ^ 0x9E3779B97F4A7C15ULL, key.high ^ 0xD6E8FEB86659FD93ULL);
+  return key;
+}
+
+Vocabulary::Vocabulary(const TokenizerFile& file) {
+  const auto& entries = file.vocab;
   std::size_t bytes = 0;
-  for (const VocabEntry& entry : entries) bytes += entry.token.size();
+  std::int32_t max_id = -1;
+  for (const auto& entry : entries) {
+    bytes += entry.token.length;
+    max_id = std::max(max_id, entry.id);
+  }
   if (bytes > 0xFFFFFFFF) throw FormatError("model.vocab: more than 4 GiB of tokens");
   bytes_.reserve(bytes);
   entries_.reserve(entries.size());
-  slots_.resize(std::bit_ceil(2 * entries.size() + 2));
-  constexpr std::size_t kAhead = 16;  // entries whose slots are fetched beforehand
-  std::vector<std::uint64_t> hashes(entries.size());
-  for (std::size_t i = 0; i < entries.size(); ++i) hashes[i] = hash(entries[i].token);
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    if (i + kAhead < entries.size()) prefetch(hashes[i + kAhead]);
-    const VocabEntry& entry = entries[i];
-    max_id_ = std::max(max_id_, entry.id);
-    const std::uint32_t known = find_entry(entry.token, hashes[i]);
-    const auto index = static_cast<std::uint32_t>(entries_.size());
-    entries_.push_back({static_cast<std::uint32_t>(bytes_.size()),
-                        static_cast<std::uint32_t>(entry.token.size()), entry.id});
-    bytes_.append(entry.token);
-    std::size_t slot = slot_of(hashes[i]);
-    while (slots_[slot].entry != kNone && slots_[slot].entry != known) {
-      slot = (slot + 1) & (slots_.size() - 1);
+  slots_.resize(std::bit_ceil(entries.size() + entries.size() / 2 + 2));
+  constexpr std::size_t kBatch = 16;
+  Key keys[kBatch];
+  for (std::size_t begin = 0; begin < entries.size(); begin += kBatch) {
+    const std::size_t count = std::min(kBatch, entries.size() - begin);
+    for (std::size_t i = 0; i < count; ++i) {
+      keys[i] = key(file.view(entries[begin + i].token));
+      prefetch(keys[i]);
     }
-    slots_[slot] = {static_cast<std::uint32_t>(hashes[i]), index};
-    if (known == kNone) ++size_;
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto& entry = entries[begin + i];
+      const std::string_view token = file.view(entry.token);
+      const auto index = static_cast<std::uint32_t>(entries_.size());
+      Slot& slot = slots_[find_slot(token, keys[i])];
+      if (slot.high == kFree) ++size_;
+      const bool hashed = keys[i].high >> 24 == kHashed;
+      slot = {keys[i].low, keys[i].high, hashed ? index : static_cast<std::uint32_t>(entry.id)};
+      entries_.push_back({static_cast<std::uint32_t>(bytes_.size()),
+                          static_cast<std::uint32_t>(token.size()), entry.id});
+      bytes_.append(token);
+    }
   }
-  if (!is_valid_utf8(bytes_)) throw FormatError("model.vocab: a token that is not UTF-8");
-  index_ids();
+  index_ids(max_id);
 }
 
-void Vocabulary::index_ids() {
-  if (static_cast<std::size_t>(max_id_) + 1 <= 4 * entries_.size() + 1024) {
-    by_id_.assign(static_cast<std::size_t>(max_id_) + 1, kNone);
+void Vocabulary::index_ids(std::int32_t max_id) {
+  const auto ids = static_cast<std::size_t>(max_id + std::int64_t{1});
+  if (ids <= 4 * entries_.size() + 1024) {
+    by_id_.assign(ids, kNone);
     for (std::uint32_t i = 0; i < entries_.size(); ++i) {
       by_id_[static_cast<std::size_t>(entries_[i].id)] = i;
     }
@@ -56,15 +101,6 @@ void Vocabulary::index_ids() {
   }
   for (std::uint32_t i = 0; i < entries_.size(); ++i) sparse_ids_.emplace_back(entries_[i].id, i);
   std::sort(sparse_ids_.begin(), sparse_ids_.end());
-}
-
-std::uint32_t Vocabulary::find_entry(std::string_view token, std::uint64_t hash) const {
-  const auto tag = static_cast<std::uint32_t>(hash);
-  for (std::size_t slot = slot_of(hash);; slot = (slot + 1) & (slots_.size() - 1)) {
-    const Slot& at = slots_[slot];
-    if (at.entry == kNone) return kNone;
-    if (at.tag == tag && text(entries_[at.entry]) == token) return at.entry;
-  }
 }
 
 std::optional<std::string_view> Vocabulary::token(std::int32_t id) const {

@@ -22,7 +22,7 @@ void require_object(const TokenizerFile& file) {
 }  // namespace
 
 WordPieceModel::WordPieceModel(const TokenizerFile& file)
-    : TokenModel(file.vocab),
+    : TokenModel(file),
       unk_token_(file.model.string_or("unk_token", "[UNK]")),
       unk_id_(vocabulary().find(unk_token_)),
       prefix_(file.model.string_or("continuing_subword_prefix", "##")) {
@@ -32,8 +32,8 @@ WordPieceModel::WordPieceModel(const TokenizerFile& file)
     if (max < 0) file.model.get("max_input_chars_per_word").fail("a negative number");
     max_characters_ = static_cast<std::size_t>(max);
   }
-  for (const VocabEntry& entry : file.vocab) {
-    longest_token_ = std::max(longest_token_, entry.token.size());
+  for (const auto& entry : file.vocab) {
+    longest_token_ = std::max<std::size_t>(longest_token_, entry.token.length);
   }
 }
 
@@ -67,7 +67,7 @@ void WordPieceModel::tokenize(std::string_view piece, ModelScratch& scratch,
 }
 
 WordLevelModel::WordLevelModel(const TokenizerFile& file)
-    : TokenModel(file.vocab),
+    : TokenModel(file),
       unk_token_(file.model.string_or("unk_token", "<unk>")),
       unk_id_(vocabulary().find(unk_token_)) {
   require_object(file);

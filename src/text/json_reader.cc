@@ -1,0 +1,296 @@
+// Strings and numbers are where the time goes; the rest is recursive descent.
+#include "text/json_reader.h"
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "shoehorn/error.h"
+
+#include "base/str_cat.h"
+#include "text/utf8.h"
+
+namespace shoehorn::text {
+namespace {
+
+constexpr std::size_t kMaxBytes = std::size_t{1} << 31;
+constexpr std::size_t kMaxValues = 4'000'000;  // in the small parts
+
+enum Byte : std::uint8_t { kPlain, kNotAscii, kStop };
+
+// What ends a stretch of a string: its end, an escape, a control character.
+constexpr std::array<std::uint8_t, 256> make_bytes() {
+  std::array<std::uint8_t, 256> table{};
+  for (unsigned c = 0; c < 256; ++c) {
+    table[c] = c < 0x20 || c == '"' || c == '\\' ? kStop : c >= 0x80 ? kNotAscii : kPlain;
+  }
+  return table;
+}
+constexpr std::array<std::uint8_t, 256> kBytes = make_bytes();
+
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+}  // namespace
+
+JsonReader::JsonReader(std::string_view text) : text_(text) {
+  if (text.size() >= kMaxBytes) throw FormatError("JSON of 2 GiB or more is not supported");
+}
+
+void JsonReader::fail(std::string_view what) const {
+  throw FormatError(str_cat("not valid JSON at byte ", position_, ": ", what));
+}
+
+void JsonReader::fail_expected(char c) const {
+  fail(str_cat("expected ", c));
+}
+
+void JsonReader::skip_all_space() {
+  constexpr std::uint64_t kSpaces = 0x2020202020202020;
+  while (position_ < text_.size()) {
+    if (position_ + 8 <= text_.size()) {
+      std::uint64_t word;
+      std::memcpy(&word, text_.data() + position_, 8);
+      if (word == kSpaces) {
+        position_ += 8;
+        continue;
+      }
+    }
+    const char c = text_[position_];
+    if (c != ' ' && c != '\n' && c != '\r' && c != '\t') return;
+    ++position_;
+  }
+}
+
+char JsonReader::peek() {
+  skip_space();
+  return position_ < text_.size() ? text_[position_] : '\0';
+}
+
+void JsonReader::expect_end() {
+  skip_space();
+  if (position_ != text_.size()) fail("something follows the end");
+}
+
+bool JsonReader::next_in(char close, bool& first) {
+  if (accept(close)) return false;
+  if (!first) expect(',');
+  first = false;
+  return true;
+}
+
+JsonReader::String JsonReader::part(String s, std::size_t begin, std::size_t length) {
+  if (s.escaped) {
+    own_strings_.emplace_back(view(s).substr(begin, length));
+    s.offset = static_cast<std::uint32_t>(own_strings_.size() - 1);
+  } else {
+    s.offset += static_cast<std::uint32_t>(begin);
+  }
+  s.length = static_cast<std::uint32_t>(length) & 0x7FFFFFFF;
+  return s;
+}
+
+JsonReader::String JsonReader::read_string() {
+  expect('"');
+  const std::size_t begin = position_;
+  std::uint8_t seen = kPlain;
+  std::size_t at = begin;
+  for (; at < text_.size(); ++at) {
+    const std::uint8_t kind = kBytes[static_cast<unsigned char>(text_[at])];
+    if (kind == kStop) break;
+    seen |= kind;
+  }
+  position_ = at;
+  if (at == text_.size()) fail("a string without end");
+  if (text_[at] == '\\') return read_escaped(begin);
+  if (text_[at] != '"') fail("a control character in a string");
+  if (seen != kPlain && !is_valid_utf8(text_.substr(begin, at - begin))) {
+    fail("a string that is not UTF-8");
+  }
+  ++position_;
+  String result;
+  result.offset = static_cast<std::uint32_t>(begin);
+  result.length = static_cast<std::uint32_t>(at - begin) & 0x7FFFFFFF;
+  return result;
+}
+
+// From the first escape on; the text before it starts at `begin`.
+JsonReader::String JsonReader::read_escaped(std::size_t begin) {
+  std::string out(text_.substr(begin, position_ - begin));
+  for (;;) {
+    if (position_ == text_.size()) fail("a string without end");
+    const char c = text_[position_];
+    if (c == '"') break;
+    if (static_cast<unsigned char>(c) < 0x20) fail("a control character in a string");
+    ++position_;
+    if (c == '\\') {
+      append_escape(out);
+    } else {
+      out.push_back(c);
+    }
+  }
+  if (!is_valid_utf8(out)) fail("a string that is not UTF-8");
+  ++position_;
+  String result;
+  result.offset = static_cast<std::uint32_t>(own_strings_.size());
+  result.length = static_cast<std::uint32_t>(out.size()) & 0x7FFFFFFF;
+  result.escaped = 1;
+  own_strings_.push_back(std::move(out));
+  return result;
+}
+
+// After the backslash.
+void JsonReader::append_escape(std::string& out) {
+  if (position_ == text_.size()) fail("a string without end");
+  const char c = text_[position_++];
+  switch (c) {
+    case '"':
+    case '\\':
+    case '/': out.push_back(c); return;
+    case 'b': out.push_back('\b'); return;
+    case 'f': out.push_back('\f'); return;
+    case 'n': out.push_back('\n'); return;
+    case 'r': out.push_back('\r'); return;
+    case 't': out.push_back('\t'); return;
+    case 'u': break;
+    default: fail("an unknown escape");
+  }
+  char32_t value = read_hex4();
+  if (value >= 0xD800 && value <= 0xDBFF) {
+    if (text_.substr(position_, 2) != "\\u") fail("half a surrogate pair");
+    position_ += 2;
+    const char32_t low = read_hex4();
+    if (low < 0xDC00 || low > 0xDFFF) fail("half a surrogate pair");
+    value = 0x10000 + ((value - 0xD800) << 10) + (low - 0xDC00);
+  } else if (value >= 0xDC00 && value <= 0xDFFF) {
+    fail("half a surrogate pair");
+  }
+  append_utf8(out, value);
+}
+
+char32_t JsonReader::read_hex4() {
+  const std::string_view digits = text_.substr(position_, 4);
+  std::uint32_t value = 0;
+  const auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+  if (digits.size() < 4 || error != std::errc() || end != digits.data() + 4) {
+    fail("expected four hexadecimal digits");
+  }
+  position_ += 4;
+  return value;
+}
+
+std::string_view JsonReader::read_number(bool& integer) {
+  skip_space();
+  const std::size_t begin = position_;
+  const auto digits = [this] {
+    const std::size_t first = position_;
+    while (position_ < text_.size() && is_digit(text_[position_])) ++position_;
+    if (position_ == first) fail("expected a number");
+  };
+  const auto next_is = [this](char a, char b) {
+    return position_ < text_.size() && (text_[position_] == a || text_[position_] == b);
+  };
+  if (next_is('-', '-')) ++position_;
+  const std::size_t first = position_;
+  digits();
+  if (text_[first] == '0' && position_ > first + 1) fail("a number with a leading zero");
+  integer = true;
+  if (next_is('.', '.')) {
+    integer = false;
+    ++position_;
+    digits();
+  }
+  if (next_is('e', 'E')) {
+    integer = false;
+    ++position_;
+    if (next_is('+', '-')) ++position_;
+    digits();
+  }
+  return text_.substr(begin, position_ - begin);
+}
+
+std::int64_t JsonReader::read_integer() {
+  bool integer = false;
+  const std::string_view digits = read_number(integer);
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (!integer || error != std::errc()) fail("expected an integer of 64 bits");
+  return value;
+}
+
+double JsonReader::read_double() {
+  bool integer = false;
+  const std::string_view digits = read_number(integer);
+  double value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (error != std::errc() || !std::isfinite(value)) fail("a number out of range");
+  return value;
+}
+
+void JsonReader::read_word(std::string_view word) {
+  if (text_.substr(position_, word.size()) != word) fail("expected a value");
+  position_ += word.size();
+}
+
+JsonValue JsonReader::read_value(const std::string& place, int depth) {
+  using Kind = JsonValue::Kind;
+  if (depth > kMaxDepth) fail(str_cat("more than ", kMaxDepth, " levels of nesting"));
+  if (++values_ > kMaxValues) fail("too many values");
+  const char c = peek();
+  switch (c) {
+    case '{': {
+      JsonValue value(place, Kind::kObject);
+      expect('{');
+      for (bool first = true; next_member(first);) {
+        std::string key(view(read_string()));
+        expect(':');
+        JsonValue member = read_value(place + "." + key, depth + 1);
+        value.mutable_members().emplace_back(std::move(key), std::move(member));
+      }
+      return value;
+    }
+    case '[': {
+      JsonValue value(place, Kind::kArray);
+      expect('[');
+      std::size_t i = 0;
+      for (bool first = true; next_item(first);) {
+        value.mutable_items().push_back(read_value(str_cat(place, "[", i++, "]"), depth + 1));
+      }
+      return value;
+    }
+    case '"': {
+      JsonValue value(place, Kind::kString);
+      value.set_string(view(read_string()));
+      return value;
+    }
+    case 't':
+    case 'f': {
+      JsonValue value(place, Kind::kBool);
+      read_word(c == 't' ? "true" : "false");
+      value.set_bool(c == 't');
+      return value;
+    }
+    case 'n': read_word("null"); return JsonValue(place, Kind::kNull);
+    default: break;
+  }
+  const std::size_t begin = position_;
+  bool integer = false;
+  const std::string_view digits = read_number(integer);
+  JsonValue value(place, Kind::kInteger);
+  std::int64_t number = 0;
+  const char* end = digits.data() + digits.size();
+  if (integer && std::from_chars(digits.data(), end, number).ec == std::errc()) {
+    value.set_integer(number);
+    return value;
+  }
+  position_ = begin;
+  value = JsonValue(place, Kind::kDouble);
+  value.set_double(read_double());
+  return value;
+}
+
+}  // namespace shoehorn::text

@@ -1,0 +1,91 @@
+// A pull parser for JSON (RFC 8259), made for files with a million short strings: it keeps no index
+// and copies only strings that have escapes.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+
+#include "text/json_value.h"
+
+namespace shoehorn::text {
+
+/// Borrows the text. Every function throws FormatError (without a file name) that tells the byte
+/// where the text is not JSON. Not thread-safe.
+class JsonReader {
+ public:
+  /// Deepest nesting that is read.
+  static constexpr int kMaxDepth = 32;
+
+  /// A string: a part of the text where it has no escapes, else one of the reader's own.
+  struct String {
+    std::uint32_t offset = 0;  // in the text, or the number of the own string
+    std::uint32_t length : 31 = 0;
+    std::uint32_t escaped : 1 = 0;
+  };
+
+  /// Throws FormatError for 2 GiB of text or more.
+  explicit JsonReader(std::string_view text);
+
+  /// The character that the next value (or bracket) starts with; NUL at the end.
+  char peek();
+  /// Steps over `c` if it is next.
+  bool accept(char c) {
+    skip_space();
+    if (position_ == text_.size() || text_[position_] != c) return false;
+    ++position_;
+    return true;
+  }
+  void expect(char c) {
+    if (!accept(c)) fail_expected(c);
+  }
+  /// Nothing but white space may follow.
+  void expect_end();
+
+  /// Loop over an object: after '{', `while (next_member(first)) { read_string(); expect(':'); ...
+  /// }`. False at the closing bracket, which is consumed. `first` starts as true.
+  bool next_member(bool& first) { return next_in('}', first); }
+  /// The same for an array.
+  bool next_item(bool& first) { return next_in(']', first); }
+
+  String read_string();
+  /// Valid UTF-8; lives as long as the reader and its text.
+  std::string_view view(String s) const {
+    return s.escaped ? std::string_view(own_strings_[s.offset]) : text_.substr(s.offset, s.length);
+  }
+  /// A part of a string, from byte `begin` on; the cut must be between characters.
+  String part(String s, std::size_t begin, std::size_t length);
+  /// A number without fraction and exponent that fits 64 bits.
+  std::int64_t read_integer();
+  double read_double();
+  /// A whole value, for the small parts of a file.
+  JsonValue read_value(const std::string& place) { return read_value(place, 0); }
+
+  std::size_t position() const { return position_; }
+  std::size_t remaining() const { return text_.size() - position_; }
+  [[noreturn]] void fail(std::string_view what) const;
+
+ private:
+  [[noreturn]] void fail_expected(char c) const;
+  bool next_in(char close, bool& first);
+  void skip_space() {
+    // Mostly there is nothing to skip, or the indentation of a pretty-printed file.
+    if (position_ < text_.size() && text_[position_] > ' ') return;
+    skip_all_space();
+  }
+  void skip_all_space();
+  String read_escaped(std::size_t begin);
+  void append_escape(std::string& out);
+  char32_t read_hex4();
+  std::string_view read_number(bool& integer);
+  void read_word(std::string_view word);
+  JsonValue read_value(const std::string& place, int depth);
+
+  std::string_view text_;
+  std::size_t position_ = 0;
+  std::size_t values_ = 0;
+  std::deque<std::string> own_strings_;
+};
+
+}  // namespace shoehorn::text
