@@ -86,10 +86,11 @@ given --max-memory || limits+=(--max-memory "$max_memory")
 given --max-context || limits+=(--max-context "$max_context")
 
 if (($# == 0)); then
+  arguments=(--max-new-tokens 100 --repetition-penalty 1.1)
   say "$shoehorn plan $models/$gguf ${limits[*]}"
   "$shoehorn" plan "$models/$gguf" "${limits[@]}"
 fi
-given -p --prompt --prompt-file --ids || arguments+=(-p "$prompt")
+given -p --prompt -f --prompt-file --ids || arguments+=(-p "$prompt")
 given --stats || arguments+=(--stats)
 say "$shoehorn run $models/$gguf ${limits[*]} ${arguments[*]@Q}"
 exec "$shoehorn" run "$models/$gguf" "${limits[@]}" "${arguments[@]}"

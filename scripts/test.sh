@@ -92,7 +92,10 @@ run_fuzz_targets() {
   local program name
   local programs=()
   mapfile -t programs < <(find build/asan -type f -name 'fuzz_*' -executable | LC_ALL=C sort)
-  if ((${#programs[@]} == 0)); then return; fi
+  if ((${#programs[@]} == 0)); then
+    fail "fuzz: no targets"
+    return
+  fi
   say "fuzz ${#programs[@]} targets, $fuzz_seconds s each"
   printf '%s\0' "${programs[@]}" | xargs -0 -n 1 -P "$jobs" bash -c 'fuzz_one "$0"' || true
   for program in "${programs[@]}"; do
