@@ -4,7 +4,7 @@ mkdir -p scripts include/shoehorn src/base src/text src/quant src/plan cli
 cp "$SOURCE/scripts/check-includes.sh" scripts/
 
 echo '#include "base/file.h"' >src/plan/good.cc
-echo '#include "shoehorn/plan.h"' >cli/good.cc
+printf '%s\n' '#include "shoehorn/plan.h"' '#include "flags.h"' >cli/good.cc
 expect_status 0 scripts/check-includes.sh
 
 echo '#include "plan/map.h"' >src/base/up.h
