@@ -35,7 +35,7 @@ cd "$(dirname "$0")/.."
     }
     target = substr(text, RSTART + 1, RLENGTH - 2)
     if (!index(target, "/")) {
-      # A frontend is one flat folder; the library's files say where they are.
+      # A frontend is one flat folder; files of the library say where they are.
       if (area == "src" || area == "include") wrong("name the folder too")
       next
     }
