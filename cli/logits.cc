@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "shoehorn/logits_file.h"
 #include "shoehorn/shoehorn.h"
 
 #include "commands.h"

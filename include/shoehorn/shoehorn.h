@@ -1,24 +1,28 @@
 // Start here.
 //
 //   #include <shoehorn/shoehorn.h>
-//   auto model = shoehorn::from_pretrained("SmolLM2-135M-Instruct", {.max_memory = {{"cpu",
-//   "200MiB"}}}); std::cout << model.hf_device_map() << '\n'; for (const auto& piece :
-//   model.generate("Once upon a time", {.max_new_tokens = 64}))
-//     std::cout << piece;
+//   const auto model = shoehorn::from_pretrained("SmolLM2-135M-Instruct");
+//   std::cout << model.hf_device_map() << '\n';
+//   for (const auto& piece : model.generate("Once upon a time", {.max_new_tokens = 64})) {
+//     std::cout << piece << std::flush;
+//   }
 //
-//   options.h    what may be asked for
-//   model.h      from_pretrained, Model, Session
-//   generation.h text as it comes
-//   plan.h       where everything would go
-//   inspect.h    what is in a checkpoint
-//   tokenizer.h  text to ids and back
-//   machine.h    what this machine can do
-//   error.h      what is thrown
+//   options.h      what may be asked for
+//   model.h        from_pretrained, Model, Session
+//   generation.h   text as it comes
+//   plan.h         where everything would go
+//   inspect.h      what is in a checkpoint
+//   tokenizer.h    text to ids and back; detokenizer.h id by id
+//   logits_file.h  logits as safetensors files
+//   machine.h      what this machine can do
+//   error.h        what is thrown
 #pragma once
 
+#include "shoehorn/detokenizer.h"
 #include "shoehorn/error.h"
 #include "shoehorn/generation.h"
 #include "shoehorn/inspect.h"
+#include "shoehorn/logits_file.h"
 #include "shoehorn/machine.h"
 #include "shoehorn/model.h"
 #include "shoehorn/options.h"

@@ -10,13 +10,13 @@
 
 #include "shoehorn/model.h"
 #include "shoehorn/options.h"
+#include "shoehorn/tokenizer.h"
 
 #include "checkpoint/checkpoint.h"
 #include "kernels/exec_context.h"
 #include "model/architecture.h"
 #include "model/weight_plan.h"
 #include "plan/plan.h"
-#include "text/tokenizer.h"
 #include "weights/device_memory.h"
 
 namespace shoehorn {

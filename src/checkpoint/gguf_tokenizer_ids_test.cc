@@ -6,9 +6,10 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "shoehorn/tokenizer.h"
+
 #include "checkpoint/gguf_reader.h"
 #include "checkpoint/gguf_tokenizer.h"
-#include "text/tokenizer.h"
 
 namespace shoehorn::gguf {
 namespace {

@@ -4,13 +4,13 @@
 #include <random>
 #include <utility>
 
+#include "shoehorn/detokenizer.h"
 #include "shoehorn/error.h"
+#include "shoehorn/tokenizer.h"
 
 #include "generate/logits_processor.h"
 #include "generate/sampler.h"
 #include "generate/stop_strings.h"
-#include "text/detokenizer.h"
-#include "text/tokenizer.h"
 
 namespace shoehorn {
 namespace {

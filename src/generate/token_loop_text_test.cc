@@ -7,8 +7,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "shoehorn/tokenizer.h"
+
 #include "generate/token_loop.h"
-#include "text/tokenizer.h"
 
 namespace shoehorn {
 namespace {

@@ -1,5 +1,5 @@
 // A stream is the chain of decoder stages with a string at its end.
-#include "text/detokenizer.h"
+#include "shoehorn/detokenizer.h"
 
 #include <utility>
 #include <vector>

@@ -1,13 +1,13 @@
 // The order of things: added tokens, normalizer, pre-tokenizer, model, post-processor.
-#include "text/tokenizer.h"
+#include "shoehorn/tokenizer.h"
 
 #include <utility>
 
+#include "shoehorn/detokenizer.h"
 #include "shoehorn/error.h"
 
 #include "base/str_cat.h"
 #include "text/byte_level.h"
-#include "text/detokenizer.h"
 #include "text/tokenizer_impl.h"
 #include "text/utf8.h"
 

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "shoehorn/tokenizer.h"
+
 #include "text/added_tokens.h"
 #include "text/decoder.h"
 #include "text/model.h"
@@ -13,7 +15,6 @@
 #include "text/piece_cache.h"
 #include "text/post_processor.h"
 #include "text/pre_tokenizer.h"
-#include "text/tokenizer.h"
 
 namespace shoehorn {
 namespace text {

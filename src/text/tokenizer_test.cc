@@ -1,6 +1,6 @@
 // Every tokenizer of tests/data/tokenizers against what Hugging Face's library answered: see the
 // README there for how its files are to be read.
-#include "text/tokenizer.h"
+#include "shoehorn/tokenizer.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -10,8 +10,9 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "shoehorn/detokenizer.h"
+
 #include "base/file.h"
-#include "text/detokenizer.h"
 
 namespace shoehorn {
 namespace {

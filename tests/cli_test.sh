@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# The command line: what goes to stdout, what the exit codes are, what the JSON holds.
+set -euo pipefail
+
+fail() { echo "FAILED: $*" >&2; exit 1; }
+model=$TEST_DATA/tiny-llama
+llama=$TEST_DATA/models/llama
+
+# expect CODE COMMAND...: runs it; its output is in $WORK/out and $WORK/err.
+expect() {
+  local want=$1 code=0
+  shift
+  "$@" >"$WORK/out" 2>"$WORK/err" </dev/null || code=$?
+  ((code == want)) || fail "exit code $code, not $want: $* $(cat "$WORK/err")"
+}
+
+field() { python3 -c 'import json, sys; print(eval("d" + sys.argv[2], {"d": json.load(open(sys.argv[1]))}))' "$1" "$2"; }
+
+expect 0 "$SHOEHORN" run "$model" -p Hello -n 5 --ignore-eos --json
+[[ $(field "$WORK/out" '["stats"]["new_tokens"]') == 5 ]] || fail "run --json"
+[[ ! -s $WORK/err ]] || fail "a pipe must be quiet: $(cat "$WORK/err")"
+
+expect 0 "$SHOEHORN" run "$llama" --ids 5,6,7 -n 3 --ignore-eos
+expect 0 "$SHOEHORN" run "$model" -p Hello -n 5 --stats --device-map disk
+grep -q 'a token of' "$WORK/err" || fail "--stats"
+
+# Wrong usage is 2, what cannot be met is 1; both say what to do.
+expect 2 "$SHOEHORN" run
+expect 2 "$SHOEHORN" run "$model" -p x --max-memory cpu
+grep -q 'DEVICE=SIZE' "$WORK/err" || fail "max-memory message"
+expect 2 "$SHOEHORN" run "$model" -p x --dtype int3
+expect 2 "$SHOEHORN" run "$model" -p x --max-memory cpu=10QB
+expect 1 "$SHOEHORN" run "$WORK/nothing" -p x
+expect 1 "$SHOEHORN" run "$model" -p x --max-memory cpu=2MiB
+grep -q 'smallest that works' "$WORK/err" || fail "plan message"
+expect 1 "$SHOEHORN" run "$llama" -p x
+grep -q -- '--ids' "$WORK/err" || fail "no-tokenizer message"
+
+expect 0 "$SHOEHORN" plan "$model" --json
+for key in device_map bytes footprint_bytes kv_cache_bytes workspace_bytes staging_bytes predicted; do
+  field "$WORK/out" "[\"$key\"]" >/dev/null || fail "plan --json has no $key"
+done
+expect 0 "$SHOEHORN" plan --tree "$TEST_DATA/device-map-cases.json" --json
+[[ $(field "$WORK/out" '.__len__()') == 124 ]] || fail "plan --tree"
+expect 0 "$SHOEHORN" plan "$model" --svg "$WORK/plan.svg"
+grep -q '</svg>' "$WORK/plan.svg" || fail "plan --svg"
+expect 0 "$SHOEHORN" inspect "$model"
+grep -q LlamaDecoderLayer "$WORK/out" || fail "inspect"
+
+# Both spellings of a config give the same logits, and so does a map over virtual devices.
+expect 0 "$SHOEHORN" logits "$llama" --ids 1,2,3,4 --out "$WORK/a.safetensors"
+expect 0 "$SHOEHORN" logits "$llama" --ids 1,2,3,4 --out "$WORK/b.safetensors" \
+  --config "$llama/config.v4.json"
+cmp "$WORK/a.safetensors" "$WORK/b.safetensors" || fail "config.v4.json"
+expect 0 env SHOEHORN_VIRTUAL_DEVICES=2x64MiB "$SHOEHORN" logits "$llama" --ids 1,2,3,4 \
+  --out "$WORK/c.safetensors" --max-memory 0=1MiB,1=64MiB,cpu=1GiB --device-map sequential
+cmp "$WORK/a.safetensors" "$WORK/c.safetensors" || fail "virtual devices"
+
+echo '{"text": "Hello"}' >"$WORK/in"
+"$SHOEHORN" tokenize "$model" --jsonl <"$WORK/in" >"$WORK/out"
+"$SHOEHORN" tokenize "$model" --jsonl --decode --skip-special <"$WORK/out" >"$WORK/back"
+[[ $(field "$WORK/back" '["text"]') == Hello ]] || fail "tokenize there and back"
+
+printf 'Some words that are not there to be read. %.0s' {1..20} >"$WORK/text"
+expect 0 "$SHOEHORN" eval "$model" --text "$WORK/text" --context 64 --stride 32 --json
+[[ $(field "$WORK/out" '["perplexity"] > 1') == True ]] || fail "eval"
+expect 0 "$SHOEHORN" bench "$model" --prompt-tokens 8 --gen-tokens 4 --no-probe --json
+for key in load_s ttft_s prefill_tok_s decode_tok_s peak_bytes weight_bytes share_of_limit; do
+  field "$WORK/out" "[\"$key\"]" >/dev/null || fail "bench --json has no $key"
+done
