@@ -38,7 +38,6 @@ write_basic_package_version_file(
   "${PROJECT_BINARY_DIR}/shoehornConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
 install(FILES
   "${PROJECT_BINARY_DIR}/shoehornConfig.cmake" "${PROJECT_BINARY_DIR}/shoehornConfigVersion.cmake"
-  "${PROJECT_SOURCE_DIR}/cmake/FindPCRE2.cmake" "${PROJECT_SOURCE_DIR}/cmake/Findutf8proc.cmake"
   DESTINATION "${package_folder}")
 
 # The program lands at the top of its build folder: build/release/shoehorn.
