@@ -197,7 +197,8 @@ TEST(UnicodeProbe, RegexClassesHoldTheSameCharacters) {
     if (name.rfind("regex ", 0) != 0) continue;
     const Regex regex(name.substr(6));
     CodePointSet found;
-    RegexSearch search(regex, all);
+    RegexSearch search(regex);
+    search.start(all);
     for (RegexMatch match; search.next(match);) {
       found.add(code_point(all.substr(match.begin, match.end - match.begin)));
     }

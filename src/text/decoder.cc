@@ -116,7 +116,7 @@ struct ReplaceConfig {
 class ReplaceRegexStage : public ItemStage {
  public:
   ReplaceRegexStage(DecoderStage& next, const ReplaceConfig& config)
-      : ItemStage(next), config_(config) {}
+      : ItemStage(next), config_(config), finder_(config.pattern) {}
 
  protected:
   void on_item(const std::string& item) override {
@@ -124,7 +124,7 @@ class ReplaceRegexStage : public ItemStage {
     std::string out;
     std::size_t done = 0;
     if (!item.empty()) {
-      config_.pattern.for_each_match(text, [&](std::size_t begin, std::size_t end) {
+      finder_.for_each_match(text, [&](std::size_t begin, std::size_t end) {
         out.append(text.substr(done, begin - done)).append(config_.content);
         done = end;
       });
@@ -134,6 +134,7 @@ class ReplaceRegexStage : public ItemStage {
 
  private:
   const ReplaceConfig& config_;
+  PatternFinder finder_;
 };
 
 // A literal needs to wait only for what may be its beginning.

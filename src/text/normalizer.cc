@@ -115,7 +115,7 @@ class ReplaceNormalizer : public Normalizer {
       if (text.origin_end > done) origin_end = out.size() + std::min(text.origin_end, end) - done;
       out.append(all.substr(done, end - done));
     };
-    pattern_.for_each_match(all, [&](std::size_t begin, std::size_t end) {
+    PatternFinder(pattern_).for_each_match(all, [&](std::size_t begin, std::size_t end) {
       copy(begin);
       out.append(content_);
       check_growth(out.size(), text);

@@ -3,9 +3,6 @@
 
 #include "shoehorn/error.h"
 
-#include "base/str_cat.h"
-#include "text/utf8.h"
-
 namespace shoehorn::text {
 
 Pattern::Pattern(const JsonValue& config) {
@@ -22,10 +19,6 @@ Pattern::Pattern(const JsonValue& config) {
   } else {
     config.fail("expected {\"String\": ...} or {\"Regex\": ...}");
   }
-}
-
-std::size_t Pattern::next_character(std::string_view text, std::size_t at) {
-  return at + sequence_length(text[at]);
 }
 
 }  // namespace shoehorn::text

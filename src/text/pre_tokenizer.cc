@@ -22,16 +22,25 @@ std::uint32_t narrow(std::size_t offset) {
   return static_cast<std::uint32_t>(offset);
 }
 
-// Calls visit(begin, end) for every match in a piece, as Pattern does; offsets into the whole text.
+// What to cut at. A Matches makes a Finder for one call of apply(); the Finder calls
+// visit(begin, end) for every match in a piece, with offsets into the whole text.
 class PatternMatches {
  public:
   explicit PatternMatches(Pattern pattern) : pattern_(std::move(pattern)) {}
-  template <typename Visit>
-  void operator()(const Pieces& pieces, const Pieces::Piece& piece, const Visit& visit) const {
-    pattern_.for_each_match(pieces.view(piece), [&](std::size_t begin, std::size_t end) {
-      visit(narrow(piece.begin + begin), narrow(piece.begin + end));
-    });
-  }
+
+  class Finder {
+   public:
+    explicit Finder(const PatternMatches& matches) : finder_(matches.pattern_) {}
+    template <typename Visit>
+    void find(const Pieces& pieces, const Pieces::Piece& piece, const Visit& visit) {
+      finder_.for_each_match(pieces.view(piece), [&](std::size_t begin, std::size_t end) {
+        visit(narrow(piece.begin + begin), narrow(piece.begin + end));
+      });
+    }
+
+   private:
+    PatternFinder finder_;
+  };
 
  private:
   Pattern pattern_;
@@ -42,15 +51,23 @@ template <typename Test>
 class CharacterMatches {
  public:
   explicit CharacterMatches(Test test) : test_(std::move(test)) {}
-  template <typename Visit>
-  void operator()(const Pieces& pieces, const Pieces::Piece& piece, const Visit& visit) const {
-    std::size_t length = 0;
-    for (std::size_t i = piece.begin; i < piece.end; i += length) {
-      if (test_(decode_utf8(pieces.text.data() + i, length))) {
-        visit(narrow(i), narrow(i + length));
+
+  class Finder {
+   public:
+    explicit Finder(const CharacterMatches& matches) : test_(matches.test_) {}
+    template <typename Visit>
+    void find(const Pieces& pieces, const Pieces::Piece& piece, const Visit& visit) {
+      std::size_t length = 0;
+      for (std::size_t i = piece.begin; i < piece.end; i += length) {
+        if (test_(decode_utf8(pieces.text.data() + i, length))) {
+          visit(narrow(i), narrow(i + length));
+        }
       }
     }
-  }
+
+   private:
+    const Test& test_;
+  };
 
  private:
   Test test_;
@@ -67,10 +84,11 @@ class SplitPreTokenizer : public PreTokenizer {
     std::vector<Pieces::Piece> out;
     out.reserve(pieces.pieces.size());
     Splitter splitter(behavior_, invert_, out);
+    typename Matches::Finder finder(matches_);
     for (const Pieces::Piece& piece : pieces.pieces) {
       splitter.begin_piece(piece.begin);
-      matches_(pieces, piece,
-               [&](std::uint32_t begin, std::uint32_t end) { splitter.match(begin, end); });
+      finder.find(pieces, piece,
+                  [&](std::uint32_t begin, std::uint32_t end) { splitter.match(begin, end); });
       splitter.end_piece(piece.end);
     }
     pieces.pieces = std::move(out);

@@ -14,17 +14,23 @@ namespace shoehorn::text {
 namespace {
 
 constexpr std::size_t kStepsPerByte = 1000;
-constexpr std::size_t kMinSteps = 1'000'000;
+constexpr std::size_t kMinSteps = 100'000;
 
 }  // namespace
 
-RegexSearch::RegexSearch(const Regex& regex, std::string_view text)
+RegexSearch::RegexSearch(const Regex& regex)
     : regex_(regex),
       program_(regex.program()),
-      text_(text),
-      budget_(kMinSteps + kStepsPerByte * text.size()),
+      budget_(kMinSteps),
       loops_(program_.loop_registers(), kAnywhere),
       captures_(program_.capture_registers(), kAnywhere) {}
+
+void RegexSearch::start(std::string_view text) {
+  text_ = text;
+  position_ = 0;
+  last_end_ = kAnywhere;
+  budget_ += kStepsPerByte * text.size();
+}
 
 bool RegexSearch::next(RegexMatch& match) {
   while (position_ <= text_.size()) {
@@ -58,8 +64,7 @@ bool RegexSearch::find_from(std::size_t start, RegexMatch& match) {
 void RegexSearch::spend(std::size_t steps) {
   if (budget_ < steps) {
     throw UnsupportedError(str_cat("regular expression \"", regex_.pattern().substr(0, 200),
-                                   "\" needs more than ", kStepsPerByte,
-                                   " steps a byte on a text of ", text_.size(), " bytes"));
+                                   "\" needs more than ", kStepsPerByte, " steps a byte"));
   }
   budget_ -= steps;
 }

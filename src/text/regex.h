@@ -31,14 +31,17 @@ struct RegexMatch {
   std::size_t end = 0;
 };
 
-/// Finds the matches in one text from left to right, not overlapping; an empty match is left out
-/// where it touches the match before it. Borrows the regex and the text, which is valid UTF-8.
+/// Finds the matches in one text after the other, from left to right, not overlapping; an empty
+/// match is left out where it touches the match before it. Borrows the regex.
 class RegexSearch {
  public:
-  RegexSearch(const Regex& regex, std::string_view text);
+  explicit RegexSearch(const Regex& regex);
+
+  /// Goes to another text, valid UTF-8, which has to live while it is searched.
+  void start(std::string_view text);
 
   /// False when there is no further match. Throws UnsupportedError naming the pattern if the
-  /// search takes more than about a thousand steps a byte of the text.
+  /// search takes more than about a thousand steps a byte of all texts so far.
   bool next(RegexMatch& match);
 
  private:
@@ -72,7 +75,7 @@ class RegexSearch {
   std::string_view text_;
   std::size_t position_ = 0;
   std::size_t last_end_ = kAnywhere;
-  std::size_t budget_;
+  std::size_t budget_;  // steps that are left
   std::vector<Frame> frames_;
   std::vector<std::size_t> loops_;
   std::vector<std::size_t> captures_;
