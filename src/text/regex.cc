@@ -61,18 +61,9 @@ bool RegexSearch::find_from(std::size_t start, RegexMatch& match) {
   }
 }
 
-void RegexSearch::spend(std::size_t steps) {
-  if (budget_ < steps) {
-    throw UnsupportedError(str_cat("regular expression \"", regex_.pattern().substr(0, 200),
-                                   "\" needs more than ", kStepsPerByte, " steps a byte"));
-  }
-  budget_ -= steps;
-}
-
-bool RegexSearch::can_start(std::uint32_t set, std::size_t position) const {
-  if (position >= text_.size()) return false;
-  std::size_t length;
-  return program_.in_set(set, program_.symbol(text_.data() + position, length));
+void RegexSearch::fail_budget() const {
+  throw UnsupportedError(str_cat("regular expression \"", regex_.pattern().substr(0, 200),
+                                 "\" needs more than ", kStepsPerByte, " steps a byte"));
 }
 
 bool RegexSearch::run(std::uint32_t pc, std::size_t position, std::size_t required_end,

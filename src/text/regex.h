@@ -63,12 +63,20 @@ class RegexSearch {
   bool look(const RegexInstruction& instruction, std::uint32_t pc, std::size_t position);
   bool assertion(RegexNode::Position kind, std::size_t position) const;
   bool is_word_at(std::size_t position) const;
-  bool can_start(std::uint32_t set, std::size_t position) const;
+  bool can_start(std::uint32_t set, std::size_t position) const {
+    if (position >= text_.size()) return false;
+    std::size_t length;
+    return program_.in_set(set, program_.symbol(text_.data() + position, length));
+  }
   bool backreference(std::uint32_t group, std::size_t& position) const;
   void set_register(std::vector<std::size_t>& registers, Frame::Kind kind, std::uint32_t index,
                     std::size_t value);
   void drop_frames(std::size_t base);
-  void spend(std::size_t steps);
+  void spend(std::size_t steps) {
+    if (budget_ < steps) fail_budget();
+    budget_ -= steps;
+  }
+  [[noreturn]] void fail_budget() const;
 
   const Regex& regex_;
   const RegexProgram& program_;

@@ -12,6 +12,7 @@
 namespace shoehorn::text {
 namespace {
 
+constexpr std::size_t kMaxGuardedAlternatives = 64;
 constexpr std::size_t kMaxInstructions = 100'000;
 
 // Bounds on how many characters a node matches.
@@ -126,8 +127,25 @@ void RegexCompiler::compile(const RegexTree& tree) {
   }
   compile_node(*tree.root);
   emit({.op = Instruction::kMatch});
+  keep_what_ends_a_match();
   program_.first_set_ = guard(*tree.root);
   program_.build_symbols(sets_);
+}
+
+// A repetition with nothing after it but the end never has to give back. Only a look-behind, which
+// has to end at a given place, may ask it to.
+void RegexCompiler::keep_what_ends_a_match() {
+  std::uint32_t behind_end = 0;
+  for (std::uint32_t pc = 0; pc < here(); ++pc) {
+    Instruction& instruction = code(pc);
+    if (instruction.op == Instruction::kLook && instruction.behind) {
+      behind_end = std::max(behind_end, instruction.x);
+    }
+    if (instruction.op != Instruction::kRepeat || pc < behind_end) continue;
+    std::uint32_t next = pc + 1;
+    while (code(next).op == Instruction::kJump) next = code(next).x;
+    if (code(next).op == Instruction::kMatch) instruction.op = Instruction::kRepeatAtomic;
+  }
 }
 
 std::uint32_t RegexCompiler::emit(const Instruction& instruction) {
@@ -182,21 +200,35 @@ void RegexCompiler::compile_set(const RegexNode& node) {
   }
 }
 
+// For each child the index of what it and its later siblings can start with; kNoSet where unknown.
+std::vector<std::uint32_t> RegexCompiler::guards_from_each(
+    const RegexNode& node, const std::vector<std::uint32_t>& first) {
+  std::vector<std::uint32_t> guards(first.size(), kNoSet);
+  if (node.children.size() > kMaxGuardedAlternatives) return guards;
+  CodePointSet all;
+  for (std::size_t i = first.size(); i-- > 0 && first[i] != kNoSet;) {
+    all.unite(sets_[first[i]]);
+    guards[i] = set_index(all);
+  }
+  return guards;
+}
+
 void RegexCompiler::compile_alternate(const RegexNode& node) {
+  std::vector<std::uint32_t> first;
+  for (const auto& child : node.children) first.push_back(guard(*child));
+  const std::vector<std::uint32_t> rest = guards_from_each(node, first);
   std::vector<std::uint32_t> jumps;
-  std::uint32_t split = 0;
   for (std::size_t i = 0; i < node.children.size(); ++i) {
-    const std::uint32_t first = guard(*node.children[i]);
     const bool last = i + 1 == node.children.size();
-    if (i > 0) {
-      code(split).y = here();
-      if (last) code(split).other_set = first;
-    }
+    std::uint32_t split = 0;
     if (!last) {
-      split = emit({.op = Instruction::kSplit, .x = here() + 1, .set = first});
+      split = emit(
+          {.op = Instruction::kSplit, .x = here() + 1, .set = first[i], .other_set = rest[i + 1]});
     }
     compile_node(*node.children[i]);
-    if (!last) jumps.push_back(emit({.op = Instruction::kJump}));
+    if (last) break;
+    jumps.push_back(emit({.op = Instruction::kJump}));
+    code(split).y = here();
   }
   for (const std::uint32_t jump : jumps) code(jump).x = here();
 }

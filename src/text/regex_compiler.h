@@ -29,6 +29,10 @@ class RegexCompiler {
   /// Index of the characters `node` can start with, kNoSet if that says nothing.
   std::uint32_t guard(const RegexNode& node);
 
+  std::vector<std::uint32_t> guards_from_each(const RegexNode& node,
+                                              const std::vector<std::uint32_t>& first);
+  void keep_what_ends_a_match();
+
   void compile_node(const RegexNode& node);
   void compile_set(const RegexNode& node);
   void compile_alternate(const RegexNode& node);
