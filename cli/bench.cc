@@ -108,7 +108,7 @@ BenchResult measure(const BenchFlags& flags) {
   result.decode_tok_s =
       flags.gen_tokens > 1 ? static_cast<double>(flags.gen_tokens - 1) / median(decode) : 0;
   result.prefill_flops_s = model.flops_per_token() * result.prefill_tok_s;
-  result.predicted_peak = model.predicted_peak_bytes(positions);
+  result.predicted_peak = model.predicted_peak_bytes(positions, flags.prompt_tokens);
   result.measured_peak = peak_resident_bytes();
   return result;
 }

@@ -78,8 +78,9 @@ class Model {
   /// The plan it was loaded by, as `plan` prints it.
   const std::string& plan_text() const;
   const std::string& plan_json() const;
-  /// Resident memory of the process that was predicted for sessions of `positions` positions.
-  std::size_t predicted_peak_bytes(std::int64_t positions) const;
+  /// Resident memory of the process that the plan predicts for a session of `positions` positions
+  /// that is given at most `longest_call` ids at once.
+  std::size_t predicted_peak_bytes(std::int64_t positions, std::int64_t longest_call) const;
   double load_s() const;
   std::uint64_t weight_bytes() const;     // that a pass of one token reads, wherever they live
   std::uint64_t disk_bytes_read() const;  // by passes so far

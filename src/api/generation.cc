@@ -112,7 +112,8 @@ RunStats Generation::stats() const {
   }
   stats.disk_wait_s = model.disk_wait_s() - impl_->disk_wait_before;
   stats.weight_bytes = model.weight_bytes();
-  stats.predicted_peak_bytes = model.predicted_peak_bytes(impl_->source.capacity());
+  stats.predicted_peak_bytes =
+      model.predicted_peak_bytes(impl_->source.capacity(), result.prompt_tokens);
   stats.measured_peak_bytes = process_memory().peak_rss_bytes;
   return stats;
 }

@@ -66,12 +66,18 @@ const Tokenizer* Model::tokenizer() const {
   return impl_->tokenizer.get();
 }
 
-std::size_t Model::predicted_peak_bytes(std::int64_t positions) const {
+std::size_t Model::predicted_peak_bytes(std::int64_t positions, std::int64_t longest_call) const {
   const auto cpu = std::ranges::find(impl_->plan.devices, DeviceKey::cpu(), &DeviceUse::device);
   if (cpu == impl_->plan.devices.end()) return 0;
   const std::size_t planned = impl_->loaded->kv_cache_bytes(impl_->shape.max_context) *
                               static_cast<std::size_t>(impl_->shape.max_batch);
-  return cpu->used() - std::min(cpu->used(), planned) + impl_->loaded->kv_cache_bytes(positions);
+  // Of the workspace, a short call touches what it needs.
+  const std::int64_t rows = std::clamp<std::int64_t>(longest_call, 1, impl_->shape.max_rows);
+  const std::size_t touched =
+      pass_workspace_bytes(impl_->loaded->architecture(), rows, positions, impl_->shape.threads);
+  const std::size_t unused = cpu->workspace - std::min(cpu->workspace, touched);
+  return cpu->used() - std::min(cpu->used(), planned + unused) +
+         impl_->loaded->kv_cache_bytes(positions);
 }
 
 std::uint64_t Model::weight_bytes() const {
