@@ -14,7 +14,7 @@ namespace {
 constexpr int kMaxNesting = 100;
 
 // \p{Name}, \p{^Name}, \P{Name}, read after the p or P.
-CodePointSet parse_property(RegexReader& in, bool negative, bool ignore_case) {
+CodePointSet parse_property(RegexReader& in, bool negative) {
   in.expect('{');
   if (in.accept('^')) negative = !negative;
   std::string name;
@@ -22,7 +22,6 @@ CodePointSet parse_property(RegexReader& in, bool negative, bool ignore_case) {
   in.expect('}');
   std::optional<CodePointSet> set = property_set(name);
   if (!set) in.fail(str_cat("unknown property ", name));
-  if (ignore_case) close_under_case(*set);
   return negative ? set->complement() : *set;
 }
 
@@ -66,7 +65,8 @@ class ClassParser {
       }
     }
     intersect(left, current);
-    if (ignore_case_) close_under_case(*left);
+    // Inner classes are part of the outer one when it comes to case.
+    if (ignore_case_ && depth == 0) close_under_case(*left);
     return negative ? left->complement() : *left;
   }
 
@@ -91,7 +91,7 @@ class ClassParser {
       return;
     }
     if (in_.accept('\\')) {
-      if (const auto set = parse_class_escape(in_, ignore_case_)) {
+      if (const auto set = parse_class_escape(in_)) {
         current.unite(*set);
         return;
       }
@@ -109,7 +109,7 @@ class ClassParser {
       if (in_.peek() == ']' || in_.peek() == '[') {
         in_.seek(before);  // the hyphen is a member itself
       } else if (in_.accept('\\')) {
-        if (parse_class_escape(in_, ignore_case_)) {
+        if (parse_class_escape(in_)) {
           in_.seek(before);
         } else {
           last = parse_character_escape(in_, true);
@@ -132,7 +132,7 @@ CodePointSet parse_class(RegexReader& in, bool ignore_case) {
   return ClassParser(in, ignore_case).parse(0);
 }
 
-std::optional<CodePointSet> parse_class_escape(RegexReader& in, bool ignore_case) {
+std::optional<CodePointSet> parse_class_escape(RegexReader& in) {
   const char32_t c = in.peek();
   const char* name = nullptr;
   switch (c) {
@@ -145,7 +145,7 @@ std::optional<CodePointSet> parse_class_escape(RegexReader& in, bool ignore_case
     case 'h':
     case 'H': name = "xdigit"; break;
     case 'p':
-    case 'P': in.next(); return parse_property(in, c == 'P', ignore_case);
+    case 'P': in.next(); return parse_property(in, c == 'P');
     default: return std::nullopt;
   }
   in.next();
