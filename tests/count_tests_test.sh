@@ -19,7 +19,7 @@ add_test(NAME not_built COMMAND ${CMAKE_SOURCE_DIR}/absent)
 CODE
 printf '%s\n' 'status=$1; shift; printf "%s\n" "$@"; exit "$status"' >project/says.sh
 
-cmake -S project -B build >configure.log
+cmake -G Ninja -S project -B build >configure.log
 ctest --test-dir build --output-junit "$WORK/report.xml" >ctest.log 2>&1 || true
 expect_status 0 "$SOURCE/scripts/count-tests.sh" report.xml
 diff - stdout <<'COUNTS'
