@@ -77,17 +77,23 @@ AddedTokens::AddedTokens(const std::vector<AddedToken>& tokens, const Vocabulary
     by_id_[static_cast<std::int32_t>(id)] = {token, token.content};
   }
 
+  for (auto& [id, entry] : by_id_) {
+    if (!entry.token.normalized || normalizer == nullptr) continue;
+    NormalizedText text;
+    text.text = entry.token.content;
+    normalizer->apply(text);
+    entry.normalized_content = std::move(text.text);
+  }
+
+  // Backwards: of contents that normalization makes equal the first one in the file counts (in the
+  // library, that is chance).
   std::vector<std::pair<std::string_view, std::int32_t>> raw;
   std::vector<std::pair<std::string_view, std::int32_t>> normalized;
   std::size_t bytes = 0;
-  for (const auto& [content, id] : by_content_) {
-    Entry& entry = by_id_.at(id);
-    if (entry.token.normalized && normalizer != nullptr) {
-      NormalizedText text;
-      text.text = content;
-      normalizer->apply(text);
-      entry.normalized_content = std::move(text.text);
-    }
+  for (auto token = tokens.rbegin(); token != tokens.rend(); ++token) {
+    if (token->content.empty()) continue;
+    const std::int32_t id = by_content_.at(token->content);
+    const Entry& entry = by_id_.at(id);
     bytes += entry.normalized_content.size();
     if (entry.normalized_content.empty()) continue;
     (entry.token.normalized ? normalized : raw).emplace_back(entry.normalized_content, id);
@@ -141,7 +147,8 @@ void AddedTokens::split(std::string_view text, bool normalized, bool match_speci
       if (entry.token.lstrip) begin = std::max(white_before(text, begin, done), done);
       if (entry.token.rstrip) stop = white_runs.end_from(stop);
       if (done < begin) spans.push_back({-1, done, begin});
-      spans.push_back({id, begin, stop});
+      // White space that an earlier token swallowed leaves nothing of a token that consists of it.
+      if (begin < stop) spans.push_back({id, begin, stop});
       // Not the end of the swallowed white space: a token inside of it is found as well.
       done = stop;
     }

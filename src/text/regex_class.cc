@@ -14,13 +14,14 @@ namespace {
 constexpr int kMaxNesting = 100;
 
 // \p{Name}, \p{^Name}, \P{Name}, read after the p or P.
-CodePointSet parse_property(RegexReader& in, bool negative) {
+CodePointSet parse_property(RegexReader& in, bool negative, bool in_class) {
   in.expect('{');
   if (in.accept('^')) negative = !negative;
   std::string name;
   while (in.peek() != '}') append_utf8(name, in.next());
   in.expect('}');
-  std::optional<CodePointSet> set = property_set(name);
+  const bool word = in_class && (name == "word" || name == "Word");
+  std::optional<CodePointSet> set = word ? posix_set("word") : property_set(name);
   if (!set) in.fail(str_cat("unknown property ", name));
   return negative ? set->complement() : *set;
 }
@@ -91,7 +92,7 @@ class ClassParser {
       return;
     }
     if (in_.accept('\\')) {
-      if (const auto set = parse_class_escape(in_)) {
+      if (const auto set = parse_class_escape(in_, true)) {
         current.unite(*set);
         return;
       }
@@ -109,7 +110,7 @@ class ClassParser {
       if (in_.peek() == ']' || in_.peek() == '[') {
         in_.seek(before);  // the hyphen is a member itself
       } else if (in_.accept('\\')) {
-        if (parse_class_escape(in_)) {
+        if (parse_class_escape(in_, true)) {
           in_.seek(before);
         } else {
           last = parse_character_escape(in_, true);
@@ -132,7 +133,7 @@ CodePointSet parse_class(RegexReader& in, bool ignore_case) {
   return ClassParser(in, ignore_case).parse(0);
 }
 
-std::optional<CodePointSet> parse_class_escape(RegexReader& in) {
+std::optional<CodePointSet> parse_class_escape(RegexReader& in, bool in_class) {
   const char32_t c = in.peek();
   const char* name = nullptr;
   switch (c) {
@@ -145,11 +146,12 @@ std::optional<CodePointSet> parse_class_escape(RegexReader& in) {
     case 'h':
     case 'H': name = "xdigit"; break;
     case 'p':
-    case 'P': in.next(); return parse_property(in, c == 'P');
+    case 'P': in.next(); return parse_property(in, c == 'P', in_class);
     default: return std::nullopt;
   }
   in.next();
-  const CodePointSet set = *posix_set(name);
+  const bool bare_word = !in_class && (c == 'w' || c == 'W');
+  const CodePointSet set = bare_word ? word_set() : *posix_set(name);
   return c < 'a' ? set.complement() : set;
 }
 

@@ -13,8 +13,9 @@ namespace shoehorn::text {
 CodePointSet parse_class(RegexReader& in, bool ignore_case);
 
 /// The set of \d \w \s \h \p{..} or a negation, read after the backslash; nothing, and nothing
-/// read, if another escape is next. Ignoring case does not change these outside of brackets.
-std::optional<CodePointSet> parse_class_escape(RegexReader& in);
+/// read, if another escape is next. Outside of brackets \w
+/// holds a little more, and ignoring case changes nothing.
+std::optional<CodePointSet> parse_class_escape(RegexReader& in, bool in_class);
 
 /// The character of an escape like \n, \x41, \x{1F600}, \u00e9, \., read after the backslash. \b is
 /// a backspace inside a class.

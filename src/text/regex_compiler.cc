@@ -325,7 +325,7 @@ void RegexCompiler::compile_look(const RegexNode& node) {
 void RegexCompiler::compile_assert(const RegexNode& node) {
   using Position = RegexNode::Position;
   if (node.position == Position::kWordBoundary || node.position == Position::kNotWordBoundary) {
-    program_.word_set_ = set_index(*posix_set("word"));
+    program_.word_set_ = set_index(word_set());
   }
   emit({.op = Instruction::kAssert, .x = static_cast<std::uint32_t>(node.position)});
 }

@@ -209,7 +209,7 @@ class Parser {
       default: break;
     }
     if (c >= '1' && c <= '9') return parse_backreference(options);
-    if (auto set = parse_class_escape(in_)) return make_set(std::move(*set));
+    if (auto set = parse_class_escape(in_, false)) return make_set(std::move(*set));
     return literal(parse_character_escape(in_, false), options);
   }
 

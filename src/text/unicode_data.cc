@@ -79,8 +79,18 @@ CodePointSet white() {
   return set;
 }
 
-CodePointSet ascii_ranges(std::initializer_list<CodePointSet::Range> ranges) {
+CodePointSet ranges_set(std::initializer_list<CodePointSet::Range> ranges) {
   return CodePointSet(std::span<const CodePointSet::Range>(ranges.begin(), ranges.size()));
+}
+
+std::optional<CodePointSet> emoji_set(const std::string& key) {
+  if (key == "emoji") return CodePointSet(unicode::kEmoji);
+  if (key == "emojipresentation") return CodePointSet(unicode::kEmojiPresentation);
+  if (key == "emojimodifier") return CodePointSet(unicode::kEmojiModifier);
+  if (key == "emojimodifierbase") return CodePointSet(unicode::kEmojiModifierBase);
+  if (key == "emojicomponent") return CodePointSet(unicode::kEmojiComponent);
+  if (key == "extendedpictographic") return CodePointSet(unicode::kExtendedPictographic);
+  return std::nullopt;
 }
 
 std::optional<CodePointSet> category_set(const std::string& key) {
@@ -121,19 +131,28 @@ void append_lower(std::string& out, char32_t c) {
   append_utf8(out, found != table.end() && found->from == c ? found->to : c);
 }
 
+CodePointSet word_set() {
+  return CodePointSet(unicode::kRegexWord);
+}
+
 std::optional<CodePointSet> posix_set(std::string_view name) {
   if (name == "alpha") return CodePointSet(unicode::kAlphabetic);
   if (name == "alnum") return set_union(CodePointSet(unicode::kAlphabetic), categories("nd"));
-  if (name == "ascii") return ascii_ranges({{0, 0x7F}});
-  if (name == "blank") return set_union(categories("zs"), ascii_ranges({{'\t', '\t'}}));
+  if (name == "ascii") return ranges_set({{0, 0x7F}});
+  if (name == "blank") return set_union(categories("zs"), ranges_set({{'\t', '\t'}}));
   if (name == "cntrl") return categories("cc");
   if (name == "digit") return categories("nd");
   if (name == "lower") return CodePointSet(unicode::kLowercase);
   if (name == "upper") return CodePointSet(unicode::kUppercase);
   if (name == "punct") return set_union(categories("p"), categories("s"));
   if (name == "space") return white();
-  if (name == "word") return CodePointSet(unicode::kRegexWord);
-  if (name == "xdigit") return ascii_ranges({{'0', '9'}, {'A', 'F'}, {'a', 'f'}});
+  if (name == "word") {
+    // Brackets use the ranges of Unicode, \w a table of ISO 8859-1 where that has an answer.
+    CodePointSet words = word_set();
+    words.intersect(ranges_set({{0xB2, 0xB3}, {0xB9, 0xB9}, {0xBC, 0xBE}}).complement());
+    return words;
+  }
+  if (name == "xdigit") return ranges_set({{'0', '9'}, {'A', 'F'}, {'a', 'f'}});
   if (name == "graph" || name == "print") {
     // Everything assigned but white space, controls and surrogates; print adds the spaces.
     CodePointSet none = set_union(categories("cc"), categories("cn"));
@@ -147,13 +166,15 @@ std::optional<CodePointSet> posix_set(std::string_view name) {
 
 std::optional<CodePointSet> property_set(std::string_view name) {
   const std::string key = squeeze(name);
-  if (key == "any") return ascii_ranges({{0, kMaxCodePoint}});
+  if (key == "any") return ranges_set({{0, kMaxCodePoint}});
   if (key == "assigned") return categories("cn").complement();
   if (key == "alphabetic") return CodePointSet(unicode::kAlphabetic);
   if (key == "uppercase") return CodePointSet(unicode::kUppercase);
   if (key == "lowercase") return CodePointSet(unicode::kLowercase);
   if (key == "whitespace") return white();
-  if (key == "extendedpictographic") return CodePointSet(unicode::kPictographic);
+  if (key == "word") return word_set();
+  if (key == "punct") return categories("p");
+  if (auto set = emoji_set(key)) return set;
   if (auto set = category_set(key)) return set;
   if (auto set = posix_set(key)) return set;
   for (std::size_t i = 0; i < unicode::kScriptNames.size(); ++i) {

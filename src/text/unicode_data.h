@@ -27,6 +27,9 @@ void append_lower(std::string& out, char32_t c);
 /// matter. Nothing if there is no such property.
 std::optional<CodePointSet> property_set(std::string_view name);
 
+/// What \w and \p{word} match outside of brackets: six Latin-1 numbers more than [:word:].
+CodePointSet word_set();
+
 /// The set that [:name:] means in a regular expression, or nothing.
 std::optional<CodePointSet> posix_set(std::string_view name);
 

@@ -46,9 +46,16 @@ extern const std::span<const LabelRun> kScript;
 extern const std::span<const CodePointRange> kAlphabetic;
 extern const std::span<const CodePointRange> kUppercase;
 extern const std::span<const CodePointRange> kLowercase;
-/// What \w matches in a Split pattern, and what it matches in Whitespace and single_word.
+/// What \w matches in a Split pattern outside of brackets, and in Whitespace and single_word.
 extern const std::span<const CodePointRange> kRegexWord;
 extern const std::span<const CodePointRange> kWord;
+/// Emoji properties by their Unicode names.
+extern const std::span<const CodePointRange> kEmoji;
+extern const std::span<const CodePointRange> kEmojiPresentation;
+extern const std::span<const CodePointRange> kEmojiModifier;
+extern const std::span<const CodePointRange> kEmojiModifierBase;
+extern const std::span<const CodePointRange> kEmojiComponent;
+extern const std::span<const CodePointRange> kExtendedPictographic;
 /// From each cased character to the next one that (?i) takes for the same, in a circle.
 extern const std::span<const CodePointPair> kFoldNext;
 
@@ -64,7 +71,8 @@ extern const std::span<const CodePointRange> kBertAccents;
 /// Labels of the UnicodeScripts pre-tokenizer; -1 goes with any script.
 extern const std::span<const LabelRun> kPreTokenizerScript;
 
-/// Grapheme clusters: Extend and SpacingMark (with U+200D), Prepend, Extended_Pictographic.
+/// Grapheme clusters: Extend and SpacingMark (with U+200D), Prepend, and what a U+200D can join to
+/// another such character.
 extern const std::span<const CodePointRange> kGraphemeExtend;
 extern const std::span<const CodePointRange> kGraphemePrepend;
 extern const std::span<const CodePointRange> kPictographic;

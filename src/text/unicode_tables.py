@@ -46,6 +46,10 @@ Zanabazar_Square
 """.split()
 
 
+EMOJI = ("Emoji Emoji_Presentation Emoji_Modifier Emoji_Modifier_Base Emoji_Component "
+         "Extended_Pictographic").split()
+
+
 def ranges_of(code_points):
     result = []
     for c in sorted(code_points):
@@ -232,6 +236,8 @@ def main():
     emit_ranges("kBertRemoved", flat(ranges["BertNormalizer clean_text removes"]))
     emit_ranges("kBertAccents", flat(ranges["BertNormalizer strip_accents removes"]))
     emit_ranges("kMarks", flat(ranges["StripAccents removes"]))
+    for name in EMOJI:
+        emit_ranges("k" + name.replace("_", ""), ranges_of(regex_set(r"\p{%s}" % name)))
     extend, prepend, pictographic = grapheme_sets()
     emit_ranges("kGraphemeExtend", ranges_of(extend))
     emit_ranges("kGraphemePrepend", ranges_of(prepend))
