@@ -15,6 +15,9 @@ namespace {
 
 constexpr std::size_t kStepsPerByte = 1000;
 constexpr std::size_t kMinSteps = 100'000;
+// Well-behaved patterns take fewer steps than this, and are faster without keeping a memo.
+constexpr std::size_t kMemoStepsPerByte = 64;
+constexpr std::size_t kMemoMinSteps = 4096;
 
 }  // namespace
 
@@ -30,6 +33,10 @@ void RegexSearch::start(std::string_view text) {
   position_ = 0;
   last_end_ = kAnywhere;
   budget_ += kStepsPerByte * text.size();
+  const std::size_t patience = kMemoMinSteps + kMemoStepsPerByte * text.size();
+  memo_from_ = budget_ > patience ? budget_ - patience : 0;
+  if (memo_on_) memo_.clear();
+  memo_on_ = false;
 }
 
 bool RegexSearch::next(RegexMatch& match) {
@@ -54,11 +61,25 @@ bool RegexSearch::find_from(std::size_t start, RegexMatch& match) {
     if (first == kNoSet || can_start(first, start)) {
       std::fill(captures_.begin(), captures_.end(), kAnywhere);
       match.begin = start;
-      if (run(0, start, kAnywhere, match.end)) return true;
+      if (run(Run{}, 0, start, match.end)) return true;
     }
     if (start >= text_.size()) return false;
-    start += sequence_length(text_[start]);
+    start = skip_hopeless(start);
   }
+}
+
+// The next place worth a try after a failure at `start`. A pattern that begins with a repetition
+// has tried all there is for any start within the same stretch: "\s+$" on spaces in front of a
+// word.
+std::size_t RegexSearch::skip_hopeless(std::size_t start) const {
+  const RegexInstruction& first = program_.at(0);
+  const bool repeats =
+      (first.op == RegexInstruction::kRepeat || first.op == RegexInstruction::kRepeatAtomic) &&
+      first.min <= 1 && first.max == RegexProgram::kUnlimited && captures_.empty();
+  std::size_t next = start + sequence_length(text_[start]);
+  if (!repeats || !can_start(first.set, start)) return next;
+  while (can_start(first.set, next)) next += sequence_length(text_[next]);
+  return next;
 }
 
 void RegexSearch::fail_budget() const {
@@ -66,10 +87,10 @@ void RegexSearch::fail_budget() const {
                                  "\" needs more than ", kStepsPerByte, " steps a byte"));
 }
 
-bool RegexSearch::run(std::uint32_t pc, std::size_t position, std::size_t required_end,
-                      std::size_t& end) {
+bool RegexSearch::run(Run run, std::uint32_t pc, std::size_t position, std::size_t& end) {
   using Op = RegexInstruction;
-  const std::size_t base = frames_.size();
+  run.base = frames_.size();
+  run.opened = memo_.opened();
   for (;;) {
     const RegexInstruction& at = program_.at(pc);
     bool ok = true;
@@ -96,14 +117,11 @@ bool RegexSearch::run(std::uint32_t pc, std::size_t position, std::size_t requir
         ++pc;
         break;
       case Op::kSplit:
-        if (at.set != kNoSet && !can_start(at.set, position)) {
-          pc = at.y;
-        } else {
-          if (at.other_set == kNoSet || can_start(at.other_set, position)) {
-            frames_.push_back({Frame::kResume, at.y, position, 0});
-          }
-          pc = at.x;
+        if (uses_memo(run) && run.only_whether && memo_.succeeded().contains(pc, position)) {
+          succeed(run);
+          return true;
         }
+        ok = split(run, at, pc, position);
         break;
       case Op::kJump: pc = at.x; break;
       case Op::kSave:
@@ -120,7 +138,7 @@ bool RegexSearch::run(std::uint32_t pc, std::size_t position, std::size_t requir
         break;
       case Op::kAtomic: {
         const std::size_t begin = position;
-        ok = run(pc + 1, begin, kAnywhere, position);
+        ok = this->run(Run{}, pc + 1, begin, position);
         pc = at.x;
         break;
       }
@@ -139,43 +157,83 @@ bool RegexSearch::run(std::uint32_t pc, std::size_t position, std::size_t requir
         break;
       case Op::kLoopEnd: pc = loops_[at.x] == position ? at.y : pc + 1; break;
       case Op::kMatch:
-        if (required_end == kAnywhere || position == required_end) {
+        if (run.required_end == kAnywhere || position == run.required_end) {
           end = position;
-          drop_frames(base);
+          succeed(run);
           return true;
         }
         ok = false;
         break;
     }
-    if (!ok && !backtrack(base, pc, position)) return false;
+    if (!ok && !backtrack(run, pc, position)) return false;
   }
 }
 
-bool RegexSearch::backtrack(std::size_t base, std::uint32_t& pc, std::size_t& position) {
-  while (frames_.size() > base) {
-    Frame& top = frames_.back();
-    switch (top.kind) {
-      case Frame::kResume:
-        pc = top.pc;
-        position = top.position;
-        frames_.pop_back();
-        return true;
-      case Frame::kGiveBack:
-        top.position = previous_character(text_, top.position);
-        pc = top.pc;
-        position = top.position;
-        if (top.position <= top.floor) frames_.pop_back();
-        return true;
-      case Frame::kRestoreLoop:
-        loops_[top.pc] = top.position;
-        frames_.pop_back();
-        break;
-      case Frame::kRestoreCapture:
-        captures_[top.pc] = top.position;
-        frames_.pop_back();
-        break;
+bool RegexSearch::split(const Run& run, const RegexInstruction& at, std::uint32_t& pc,
+                        std::size_t position) {
+  if (uses_memo(run) && memo_.failed(pc, position)) return false;
+  if (at.set != kNoSet && !can_start(at.set, position)) {
+    pc = at.y;
+    return true;
+  }
+  if (at.other_set == kNoSet || can_start(at.other_set, position)) {
+    frames_.push_back({Frame::kResume, at.y, position, pc});
+  }
+  pc = at.x;
+  return true;
+}
+
+void RegexSearch::succeed(const Run& run) {
+  if (uses_memo(run) && run.only_whether) {
+    // Every split on the way here leads to success by its first way.
+    for (std::size_t i = run.base; i < frames_.size(); ++i) {
+      const Frame& frame = frames_[i];
+      if (frame.kind != Frame::kResume) continue;
+      memo_.succeeded().insert(static_cast<std::uint32_t>(frame.floor), frame.position);
     }
   }
+  memo_.drop(run.opened);
+  drop_frames(run.base);
+}
+
+bool RegexSearch::backtrack(const Run& run, std::uint32_t& pc, std::size_t& position) {
+  consider_memo();
+  const bool memo = uses_memo(run);
+  for (;;) {
+    if (memo) memo_.close(frames_.size(), run.opened);
+    if (frames_.size() == run.base) return false;
+    std::uint32_t origin = RegexMemo::kNoOrigin;
+    if (!pop_frame(pc, position, origin)) continue;
+    if (!memo) return true;
+    if (!memo_.failed(pc, position)) {
+      memo_.open(pc, origin, position, frames_.size());
+      return true;
+    }
+    if (origin != RegexMemo::kNoOrigin) memo_.fail(origin, position);
+    spend(1);
+  }
+}
+
+// Takes the last choice up again. False if the frame only restored a register.
+bool RegexSearch::pop_frame(std::uint32_t& pc, std::size_t& position, std::uint32_t& origin) {
+  Frame& top = frames_.back();
+  switch (top.kind) {
+    case Frame::kResume:
+      pc = top.pc;
+      position = top.position;
+      origin = static_cast<std::uint32_t>(top.floor);
+      frames_.pop_back();
+      return true;
+    case Frame::kGiveBack:
+      top.position = previous_character(text_, top.position);
+      pc = top.pc;
+      position = top.position;
+      if (top.position <= top.floor) frames_.pop_back();
+      return true;
+    case Frame::kRestoreLoop: loops_[top.pc] = top.position; break;
+    case Frame::kRestoreCapture: captures_[top.pc] = top.position; break;
+  }
+  frames_.pop_back();
   return false;
 }
 
@@ -199,11 +257,12 @@ bool RegexSearch::repeat(const RegexInstruction& at, std::uint32_t next_pc, std:
 
 bool RegexSearch::look(const RegexInstruction& at, std::uint32_t pc, std::size_t position) {
   std::size_t end;
-  if (!at.behind) return run(pc, position, kAnywhere, end);
+  consider_memo();
+  if (!at.behind) return run({.only_whether = true}, pc, position, end);
   // Every start from which the shortest to the longest match could end here.
   std::size_t start = position;
   for (std::uint32_t back = 0;; ++back) {
-    if (back >= at.min && run(pc, start, position, end)) return true;
+    if (back >= at.min && run({.required_end = position}, pc, start, end)) return true;
     if (back >= at.max || start == 0) return false;
     start = previous_character(text_, start);
   }

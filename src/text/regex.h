@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "text/regex_memo.h"
 #include "text/regex_program.h"
 
 namespace shoehorn::text {
@@ -50,15 +51,31 @@ class RegexSearch {
     Kind kind;
     std::uint32_t pc;      // where to go on; for kRestore* the register
     std::size_t position;  // for kRestore* the former value
-    std::size_t floor;     // kGiveBack: the least position
+    std::size_t floor;     // kGiveBack: the least position; kResume: the split it comes from
   };
   static constexpr std::size_t kAnywhere = ~std::size_t{0};
 
+  // A search from one place: the whole pattern, or the inside of a look-around or atomic group.
+  struct Run {
+    std::size_t required_end = kAnywhere;  // where it has to end
+    bool only_whether = false;             // where it ends does not matter
+    std::size_t base = 0;                  // frames that belong to the search around it
+    std::size_t opened = 0;                // the same for the memo
+  };
+
   bool find_from(std::size_t start, RegexMatch& match);
-  // Runs from `pc` at `position`. True with the end of the match in `end`, which has to be
-  // `required_end` unless that is kAnywhere.
-  bool run(std::uint32_t pc, std::size_t position, std::size_t required_end, std::size_t& end);
-  bool backtrack(std::size_t base, std::uint32_t& pc, std::size_t& position);
+  std::size_t skip_hopeless(std::size_t start) const;
+  // Runs from `pc` at `position`. True with the end of the match in `end`.
+  bool run(Run run, std::uint32_t pc, std::size_t position, std::size_t& end);
+  bool split(const Run& run, const RegexInstruction& at, std::uint32_t& pc, std::size_t position);
+  void succeed(const Run& run);
+  void consider_memo() {
+    // What happens inside loops that can be empty depends on more than the state.
+    if (budget_ < memo_from_ && loops_.empty() && captures_.empty()) memo_on_ = true;
+  }
+  bool uses_memo(const Run& run) const { return memo_on_ && run.required_end == kAnywhere; }
+  bool backtrack(const Run& run, std::uint32_t& pc, std::size_t& position);
+  bool pop_frame(std::uint32_t& pc, std::size_t& position, std::uint32_t& origin);
   bool repeat(const RegexInstruction& instruction, std::uint32_t pc, std::size_t& position);
   bool look(const RegexInstruction& instruction, std::uint32_t pc, std::size_t position);
   bool assertion(RegexNode::Position kind, std::size_t position) const;
@@ -83,7 +100,10 @@ class RegexSearch {
   std::string_view text_;
   std::size_t position_ = 0;
   std::size_t last_end_ = kAnywhere;
-  std::size_t budget_;  // steps that are left
+  std::size_t budget_;         // steps that are left
+  std::size_t memo_from_ = 0;  // remember what failed once the budget is down to this
+  bool memo_on_ = false;
+  RegexMemo memo_;
   std::vector<Frame> frames_;
   std::vector<std::size_t> loops_;
   std::vector<std::size_t> captures_;
