@@ -44,7 +44,10 @@ ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
   }
   parts.memory = std::make_unique<DeviceMemory>(prepared.machine.accelerators);
   for (const auto& [key, device] : prepared.machine.devices) {
-    if (key.is_accelerator()) {
+    if (key.is_cpu() && device.limit_bytes > device.process_bytes) {
+      // Sessions beyond what was planned are refused, not killed.
+      parts.memory->set_limit(Device{}, device.limit_bytes - device.process_bytes);
+    } else if (key.is_accelerator()) {
       parts.memory->set_limit(
           prepared.machine.accelerators.at(static_cast<std::size_t>(key.index)).device,
           device.limit_bytes);

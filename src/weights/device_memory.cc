@@ -78,7 +78,7 @@ void DeviceMemory::set_limit(Device device, std::size_t bytes) {
   const std::lock_guard lock(mutex_);
   const std::size_t i = slot(device);
   if (i == accelerators_.size()) {
-    cpu_limit_ = bytes;
+    cpu_limit_ = bytes;  // 0 would mean none; a plan never leaves none
   } else {
     accelerators_[i].limit_bytes = std::min(accelerators_[i].limit_bytes, bytes);
   }
