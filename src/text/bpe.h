@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 
+#include "text/merge_table.h"
 #include "text/model.h"
 
 namespace shoehorn::text {
@@ -25,22 +26,6 @@ class BpeModel : public TokenModel {
   std::size_t independent_prefix(std::string_view piece) const override;
 
  private:
-  static constexpr std::uint32_t kNoRank = 0xFFFFFFFF;
-  static constexpr std::size_t kMergeBatch = 32;
-  struct Merge {
-    std::uint64_t pair;  // left << 32 | right
-    std::uint32_t rank;
-    std::int32_t id;
-  };
-
-  void read_merges(const TokenizerFile& file);
-  // Reads merges begin to end. `last` is what the merge before them results in; returns the same
-  // for the next ones.
-  std::int32_t read_merge_batch(const TokenizerFile& file, std::size_t begin, std::size_t end,
-                                std::int32_t last);
-  std::size_t merge_slot(std::int32_t left, std::int32_t right) const;
-  void insert_merge(std::int32_t left, std::int32_t right, std::uint32_t rank, std::int32_t id);
-  const Merge* find_merge(std::int32_t left, std::int32_t right) const;
   void find_cuts(const TokenizerFile& file);
 
   void split(std::string_view piece, ModelScratch& scratch) const;
@@ -61,7 +46,7 @@ class BpeModel : public TokenModel {
   bool plain_symbols_ = false;  // neither prefix nor suffix
   std::array<std::int32_t, 128> ascii_ids_{};
   std::array<std::int32_t, 256> byte_ids_{};
-  std::vector<Merge> merges_;  // open addressing; a free slot has rank kNoRank
+  MergeTable merges_;
   bool can_cut_ = false;
   std::set<std::string, std::less<>> joins_to_space_;  // characters found before U+2581 in a token
 };

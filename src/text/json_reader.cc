@@ -1,7 +1,7 @@
 // Strings and numbers are where the time goes; the rest is recursive descent.
 #include "text/json_reader.h"
 
-#include <array>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -18,17 +18,24 @@ namespace {
 constexpr std::size_t kMaxBytes = std::size_t{1} << 31;
 constexpr std::size_t kMaxValues = 4'000'000;  // in the small parts
 
-enum Byte : std::uint8_t { kPlain, kNotAscii, kStop };
+constexpr std::uint64_t kOnes = 0x0101010101010101;
+constexpr std::uint64_t kHighs = 0x8080808080808080;
 
-// What ends a stretch of a string: its end, an escape, a control character.
-constexpr std::array<std::uint8_t, 256> make_bytes() {
-  std::array<std::uint8_t, 256> table{};
-  for (unsigned c = 0; c < 256; ++c) {
-    table[c] = c < 0x20 || c == '"' || c == '\\' ? kStop : c >= 0x80 ? kNotAscii : kPlain;
-  }
-  return table;
+// The high bit of each byte of `word` that is zero; bytes above the first one may be marked
+// wrongly.
+constexpr std::uint64_t zero_bytes(std::uint64_t word) {
+  return (word - kOnes) & ~word & kHighs;
 }
-constexpr std::array<std::uint8_t, 256> kBytes = make_bytes();
+
+// The same for bytes that end a stretch of a string: a quote, an escape, a control character.
+constexpr std::uint64_t stop_bytes(std::uint64_t word) {
+  const std::uint64_t controls = (word - 0x20 * kOnes) & ~word & kHighs;
+  return zero_bytes(word ^ 0x22 * kOnes) | zero_bytes(word ^ 0x5C * kOnes) | controls;
+}
+
+bool is_stop(char c) {
+  return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20;
+}
 
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
@@ -93,27 +100,43 @@ JsonReader::String JsonReader::part(String s, std::size_t begin, std::size_t len
   return s;
 }
 
+// Position of the first byte that a string does not simply contain; whether a byte before it is not
+// ASCII goes to `foreign`.
+std::size_t JsonReader::find_stop(std::size_t at, bool& foreign) const {
+  std::uint64_t seen = 0;
+  for (; at + 8 <= text_.size(); at += 8) {
+    std::uint64_t word;
+    std::memcpy(&word, text_.data() + at, 8);
+    const std::uint64_t stops = stop_bytes(word);
+    if (stops != 0) {
+      const int bits = std::countr_zero(stops) & ~7;  // before the stop, which is the lowest one
+      const std::uint64_t before = (std::uint64_t{1} << bits) - 1;
+      foreign = ((seen | (word & before)) & kHighs) != 0;
+      return at + static_cast<std::size_t>(bits) / 8;
+    }
+    seen |= word;
+  }
+  for (; at < text_.size() && !is_stop(text_[at]); ++at) {
+    seen |= static_cast<unsigned char>(text_[at]);
+  }
+  foreign = (seen & kHighs) != 0;
+  return at;
+}
+
 JsonReader::String JsonReader::read_string() {
   expect('"');
   const std::size_t begin = position_;
-  std::uint8_t seen = kPlain;
-  std::size_t at = begin;
-  for (; at < text_.size(); ++at) {
-    const std::uint8_t kind = kBytes[static_cast<unsigned char>(text_[at])];
-    if (kind == kStop) break;
-    seen |= kind;
-  }
-  position_ = at;
-  if (at == text_.size()) fail("a string without end");
-  if (text_[at] == '\\') return read_escaped(begin);
-  if (text_[at] != '"') fail("a control character in a string");
-  if (seen != kPlain && !is_valid_utf8(text_.substr(begin, at - begin))) {
-    fail("a string that is not UTF-8");
-  }
+  bool foreign = false;
+  position_ = find_stop(begin, foreign);
+  if (position_ == text_.size()) fail("a string without end");
+  if (text_[position_] == '\\') return read_escaped(begin);
+  if (text_[position_] != '"') fail("a control character in a string");
+  const std::size_t length = position_ - begin;
+  if (foreign && !is_valid_utf8(text_.substr(begin, length))) fail("a string that is not UTF-8");
   ++position_;
   String result;
   result.offset = static_cast<std::uint32_t>(begin);
-  result.length = static_cast<std::uint32_t>(at - begin) & 0x7FFFFFFF;
+  result.length = static_cast<std::uint32_t>(length) & 0x7FFFFFFF;
   return result;
 }
 

@@ -75,6 +75,7 @@ class JsonReader {
     skip_all_space();
   }
   void skip_all_space();
+  std::size_t find_stop(std::size_t at, bool& foreign) const;
   String read_escaped(std::size_t begin);
   void append_escape(std::string& out);
   char32_t read_hex4();
