@@ -52,7 +52,7 @@ class JsonReader {
   String read_string();
   /// Valid UTF-8; lives as long as the reader and its text.
   std::string_view view(String s) const {
-    return s.escaped ? std::string_view(own_strings_[s.offset]) : text_.substr(s.offset, s.length);
+    return s.escaped ? std::string_view{own_strings_[s.offset]} : text_.substr(s.offset, s.length);
   }
   /// A part of a string, from byte `begin` on; the cut must be between characters.
   String part(String s, std::size_t begin, std::size_t length);

@@ -25,7 +25,7 @@ struct Pieces {
   std::size_t origin_end = 0;
 
   std::string_view view(const Piece& piece) const {
-    return std::string_view(text).substr(piece.begin, piece.end - piece.begin);
+    return std::string_view{text}.substr(piece.begin, piece.end - piece.begin);
   }
 };
 

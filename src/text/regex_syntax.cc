@@ -2,12 +2,10 @@
 // classes are in regex_class.cc.
 #include "text/regex_syntax.h"
 
-#include <string>
+#include <algorithm>
+#include <optional>
 #include <utility>
 
-#include "shoehorn/error.h"
-
-#include "base/str_cat.h"
 #include "text/regex_class.h"
 #include "text/regex_reader.h"
 #include "text/unicode_data.h"
@@ -46,6 +44,18 @@ NodePtr wrap(RegexNode::Kind kind, NodePtr child) {
   NodePtr node = make(kind);
   node->children.push_back(std::move(child));
   return node;
+}
+
+std::optional<RegexNode::Position> position_of_escape(char32_t c) {
+  using Position = RegexNode::Position;
+  switch (c) {
+    case 'A': return Position::kTextBegin;
+    case 'z': return Position::kTextEnd;
+    case 'Z': return Position::kTextEndOrNewline;
+    case 'b': return Position::kWordBoundary;
+    case 'B': return Position::kNotWordBoundary;
+    default: return std::nullopt;
+  }
 }
 
 // How often the atom before may occur.
@@ -191,23 +201,15 @@ class Parser {
   }
 
   NodePtr parse_escape(const Options& options) {
-    using Position = RegexNode::Position;
     if (in_.at_end()) in_.fail("\\ at the end");
     const char32_t c = in_.peek();
-    switch (c) {
-      case 'A': return in_.next(), make_assert(Position::kTextBegin);
-      case 'z': return in_.next(), make_assert(Position::kTextEnd);
-      case 'Z': return in_.next(), make_assert(Position::kTextEndOrNewline);
-      case 'b': return in_.next(), make_assert(Position::kWordBoundary);
-      case 'B': return in_.next(), make_assert(Position::kNotWordBoundary);
-      case 'X': return in_.next(), make(RegexNode::kGraphemeCluster);
-      case 'R': return in_.next(), any_line_break();
-      case 'G':
-      case 'K':
-      case 'g':
-      case 'k': in_.fail("this escape is not supported");
-      default: break;
+    if (const auto position = position_of_escape(c)) {
+      in_.next();
+      return make_assert(*position);
     }
+    if (in_.accept('X')) return make(RegexNode::kGraphemeCluster);
+    if (in_.accept('R')) return any_line_break();
+    if (c == 'G' || c == 'K' || c == 'g' || c == 'k') in_.fail("this escape is not supported");
     if (c >= '1' && c <= '9') return parse_backreference(options);
     if (auto set = parse_class_escape(in_, false)) return make_set(std::move(*set));
     return literal(parse_character_escape(in_, false), options);

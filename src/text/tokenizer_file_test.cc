@@ -43,7 +43,7 @@ Json word_level() {
            {{"type", "WordLevel"}, {"vocab", {{"a", 0}, {"<unk>", 1}}}, {"unk_token", "<unk>"}}}};
 }
 
-Json added(const std::string& content, bool special, Json more = Json::object()) {
+Json added(const std::string& content, bool special, const Json& more = Json::object()) {
   Json token = {{"content", content}, {"special", special}, {"normalized", false}};
   token.update(more);
   return token;
@@ -184,6 +184,7 @@ TEST(Encode, WorksFromManyThreads) {
   const auto expected = tokenizer.encode("abc cab bca").ids;
   std::vector<std::vector<std::int32_t>> found(8);
   std::vector<std::thread> threads;
+  threads.reserve(found.size());
   for (auto& ids : found) {
     threads.emplace_back([&] {
       for (int i = 0; i < 200; ++i) ids = tokenizer.encode("abc cab bca").ids;

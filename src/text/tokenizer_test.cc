@@ -21,11 +21,13 @@ using Json = nlohmann::json;
 using Ids = std::vector<std::int32_t>;
 namespace fs = std::filesystem;
 
-const fs::path kFolder = fs::path(SHOEHORN_TEST_DATA) / "tokenizers";
+fs::path folder() {
+  return fs::path(SHOEHORN_TEST_DATA) / "tokenizers";
+}
 
 std::vector<std::string> tokenizers_with(const std::string& file) {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(kFolder)) {
+  for (const auto& entry : fs::directory_iterator(folder())) {
     if (fs::exists(entry.path() / file)) names.push_back(entry.path().filename().string());
   }
   std::sort(names.begin(), names.end());
@@ -41,11 +43,11 @@ std::string test_name(const testing::TestParamInfo<std::string>& info) {
 class Fixture : public testing::TestWithParam<std::string> {
  protected:
   Tokenizer load() const {
-    const fs::path path = kFolder / GetParam() / "tokenizer.json";
+    const fs::path path = folder() / GetParam() / "tokenizer.json";
     return Tokenizer::from_json(read_text_file(path), path);
   }
   Json rows(const std::string& file) const {
-    return Json::parse(read_text_file(kFolder / GetParam() / file));
+    return Json::parse(read_text_file(folder() / GetParam() / file));
   }
 };
 

@@ -8,6 +8,8 @@
 
 namespace shoehorn::unicode {
 
+// The tables are constants, only not constexpr here: NOLINTBEGIN(readability-identifier-naming)
+
 /// first <= c <= last.
 struct CodePointRange {
   char32_t first;
@@ -87,5 +89,7 @@ extern const std::span<const Decomposition> kCompatible;
 extern const std::span<const char32_t> kCompatibleText;
 extern const std::span<const LabelRun> kCombiningClass;
 extern const std::span<const Composition> kCompositions;
+
+// NOLINTEND(readability-identifier-naming)
 
 }  // namespace shoehorn::unicode

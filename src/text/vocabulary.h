@@ -59,7 +59,7 @@ class Vocabulary {
 
   std::size_t slot_of(const Key& key) const { return key.hash & (slots_.size() - 1); }
   std::string_view text(const Entry& entry) const {
-    return std::string_view(bytes_).substr(entry.offset, entry.length);
+    return std::string_view{bytes_}.substr(entry.offset, entry.length);
   }
   // The slot that holds the token, or the free one where it belongs.
   std::size_t find_slot(std::string_view token, const Key& key) const {

@@ -70,7 +70,7 @@ class BpeStage : public ItemStage {
   void on_item(const std::string& item) override {
     release(" ");
     const std::size_t begin = std::min(item.find(suffix_), item.size());
-    next().chunk(std::string_view(item).substr(0, begin));
+    next().chunk(std::string_view{item}.substr(0, begin));
     held_ = item.substr(begin);
   }
   void on_finish() override { release(""); }
