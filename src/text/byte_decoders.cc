@@ -74,7 +74,7 @@ class ByteFallbackStage : public ItemStage {
  private:
   void check_run() {
     while (checked_ < run_.size()) {
-      const Utf8Sequence next = scan_utf8(std::string_view(run_).substr(checked_));
+      const Utf8Sequence next = scan_utf8(std::string_view{run_}.substr(checked_));
       if (next.kind == Utf8Sequence::kIncomplete) return;
       if (next.kind == Utf8Sequence::kInvalid) {
         broken_ = true;

@@ -57,7 +57,7 @@ std::optional<std::string_view> Charsmap::find(std::string_view text) const {
     if (position >= units_.size()) return std::nullopt;
     const std::uint32_t start = value(units_[position]);
     if (start >= texts_.size()) return std::nullopt;
-    const std::string_view rest = std::string_view(texts_).substr(start);
+    const std::string_view rest = std::string_view{texts_}.substr(start);
     // An offset into the middle of a character would not give UTF-8.
     if (!rest.empty() && is_continuation(rest[0])) return std::nullopt;
     return rest.substr(0, rest.find('\0'));

@@ -271,7 +271,7 @@ JsonValue JsonReader::read_value(const std::string& place, int depth) {
       for (bool first = true; next_member(first);) {
         std::string key(view(read_string()));
         expect(':');
-        JsonValue member = read_value(place + "." + key, depth + 1);
+        JsonValue member = read_value(str_cat(place, ".", key), depth + 1);
         value.mutable_members().emplace_back(std::move(key), std::move(member));
       }
       return value;

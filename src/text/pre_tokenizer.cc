@@ -287,19 +287,26 @@ Pattern regex_pattern(std::string_view text, const JsonValue& config) {
   return Pattern(value);
 }
 
+void add_step(std::vector<Step>& steps, PreTokenizerPtr pre_tokenizer) {
+  Step step;
+  step.pre_tokenizer = std::move(pre_tokenizer);
+  steps.push_back(std::move(step));
+}
+
 void add_byte_level(const JsonValue& config, std::vector<Step>& steps) {
-  if (config.bool_or("add_prefix_space", true)) steps.push_back({std::make_unique<PrefixSpace>()});
+  if (config.bool_or("add_prefix_space", true)) add_step(steps, std::make_unique<PrefixSpace>());
   if (config.bool_or("use_regex", true)) {
-    steps.push_back({split_at(regex_pattern(kGpt2Pattern, config), SplitBehavior::kIsolated)});
+    add_step(steps, split_at(regex_pattern(kGpt2Pattern, config), SplitBehavior::kIsolated));
   }
-  steps.push_back({std::make_unique<BytesAsCharacters>(), true});
+  add_step(steps, std::make_unique<BytesAsCharacters>());
+  steps.back().is_byte_level = true;
 }
 
 void add_metaspace(const JsonValue& config, std::vector<Step>& steps) {
-  steps.push_back({std::make_unique<Metaspace>(config)});
+  add_step(steps, std::make_unique<Metaspace>(config));
   if (config.bool_or("split", true)) {
-    steps.push_back({split_at(literal_pattern(replacement_of(config), config),
-                              SplitBehavior::kMergedWithNext)});
+    add_step(steps, split_at(literal_pattern(replacement_of(config), config),
+                             SplitBehavior::kMergedWithNext));
   }
 }
 
@@ -309,10 +316,10 @@ PreTokenizerPtr split_at_white() {
 
 // \w+ and what is neither \w nor white space, with the \w of Rust's regex crate.
 void add_whitespace(std::vector<Step>& steps) {
-  steps.push_back({split_at_white()});
-  steps.push_back({split_at_characters(
-      [words = CodePointBitmap(unicode::kWord)](char32_t c) { return words.contains(c); },
-      SplitBehavior::kContiguous)});
+  add_step(steps, split_at_white());
+  add_step(steps, split_at_characters([words = CodePointBitmap(unicode::kWord)](
+                                          char32_t c) { return words.contains(c); },
+                                      SplitBehavior::kContiguous));
 }
 
 PreTokenizerPtr make_punctuation(SplitBehavior behavior) {
@@ -339,33 +346,33 @@ void add_steps(const JsonValue& config, std::vector<Step>& steps, int depth) {
   } else if (type == "Metaspace") {
     add_metaspace(config, steps);
   } else if (type == "Split") {
-    steps.push_back({split_at(Pattern(config.at("pattern")), split_behavior(config.at("behavior")),
-                              config.bool_or("invert", false))});
+    add_step(steps, split_at(Pattern(config.at("pattern")), split_behavior(config.at("behavior")),
+                             config.bool_or("invert", false)));
   } else if (type == "Whitespace") {
     add_whitespace(steps);
   } else if (type == "WhitespaceSplit") {
-    steps.push_back({split_at_white()});
+    add_step(steps, split_at_white());
   } else if (type == "BertPreTokenizer") {
-    steps.push_back({split_at_white()});
-    steps.push_back({make_punctuation(SplitBehavior::kIsolated)});
+    add_step(steps, split_at_white());
+    add_step(steps, make_punctuation(SplitBehavior::kIsolated));
   } else if (type == "Punctuation") {
     steps.push_back(
         {make_punctuation(config.has("behavior") ? split_behavior(config.get("behavior"))
                                                  : SplitBehavior::kIsolated)});
   } else if (type == "Digits") {
-    steps.push_back({make_digits(config.bool_or("individual_digits", false))});
+    add_step(steps, make_digits(config.bool_or("individual_digits", false)));
   } else if (type == "CharDelimiterSplit") {
     const std::string& delimiter = config.at("delimiter").as_string();
     if (count_characters(delimiter) != 1) config.fail("delimiter is not one character");
-    steps.push_back({split_at(literal_pattern(delimiter, config), SplitBehavior::kRemoved)});
+    add_step(steps, split_at(literal_pattern(delimiter, config), SplitBehavior::kRemoved));
   } else if (type == "UnicodeScripts") {
-    steps.push_back({std::make_unique<UnicodeScripts>()});
+    add_step(steps, std::make_unique<UnicodeScripts>());
   } else if (type == "FixedLength") {
-    steps.push_back({std::make_unique<FixedLength>(config)});
+    add_step(steps, std::make_unique<FixedLength>(config));
   } else {
     config.unsupported(str_cat("unknown pre-tokenizer \"", type, "\""));
   }
-}
+}  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): it loses sight of a pointer that moves
 
 }  // namespace
 
