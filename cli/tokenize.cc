@@ -41,7 +41,8 @@ Json encode_line(const Tokenizer& tokenizer, const Json& line, const TokenizeFla
 Json decode_line(const Tokenizer& tokenizer, const Json& line, const TokenizeFlags& flags) {
   const auto ids = line.at("ids").get<std::vector<std::int32_t>>();
   if (!flags.stream) return {{"text", tokenizer.decode(ids, flags.skip_special)}};
-  DetokenizerStream stream(tokenizer, flags.skip_special);
+  // Scripts compare these pieces with those of the tokenizers library.
+  DetokenizerStream stream(tokenizer, flags.skip_special, SkipRule::kByText);
   Json pieces = Json::array();
   for (const std::int32_t id : ids) pieces.push_back(stream.push(id));
   return {{"pieces", std::move(pieces)}, {"flush", stream.flush()}};
