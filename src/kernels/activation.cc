@@ -13,6 +13,7 @@ using GatePath = void (*)(const float*, const float*, std::int64_t, float*);
 
 GatePath path_for(Isa isa) {
   switch (isa) {
+    case Isa::kAmx:
     case Isa::kAvx512: return avx512::silu_mul;
     case Isa::kAvx2: return avx2::silu_mul;
     case Isa::kRef: break;

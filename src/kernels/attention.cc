@@ -87,6 +87,7 @@ void attention(std::span<const float> q, std::int64_t start, const KvCacheView& 
                          .params = params,
                          .out = out.data()};
   switch (ctx.isa) {
+    case Isa::kAmx:
     case Isa::kAvx512: return attention_blocked(job, avx512::kAttention, ctx);
     case Isa::kAvx2: return attention_blocked(job, avx2::kAttention, ctx);
     case Isa::kRef: return ref::attention(job, ctx);

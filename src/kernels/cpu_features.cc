@@ -7,6 +7,10 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace shoehorn {
 
@@ -62,6 +66,18 @@ CpuFeatures detect_cpu_features() {
 #else
 CpuFeatures detect_cpu_features() {
   return {};
+}
+#endif
+
+#if defined(__x86_64__) && defined(__linux__)
+bool may_use_tiles() {
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM of <asm/prctl.h>
+  constexpr long kTileData = 18;               // the bit of XTILEDATA in XCR0
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#else
+bool may_use_tiles() {
+  return false;
 }
 #endif
 

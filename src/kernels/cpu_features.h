@@ -27,6 +27,10 @@ struct CpuFeatures {
 /// Asks the processor; a feature counts only if the operating system saves its registers.
 CpuFeatures detect_cpu_features();
 
+/// Asks the operating system to let this process use AMX tiles, which Linux saves on request only.
+/// Threads started before and after may use them once it said yes.
+bool may_use_tiles();
+
 /// "avx2 fma f16c avx512f ...": the names of those that are there, as /proc/cpuinfo spells them.
 std::string to_string(const CpuFeatures& features);
 

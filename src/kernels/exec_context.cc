@@ -16,12 +16,14 @@ constexpr std::size_t kWorkspaceAlign = 64;
 
 Isa best_isa(const CpuFeatures& cpu) {
   if (!(cpu.avx2 && cpu.fma && cpu.f16c)) return Isa::kRef;
-  if (cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl) return Isa::kAvx512;
-  return Isa::kAvx2;
+  if (!(cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl)) return Isa::kAvx2;
+  const bool amx = cpu.amx_tile && cpu.amx_int8 && cpu.amx_bf16;
+  if (!(amx && cpu.avx512_vnni && cpu.avx512_bf16 && may_use_tiles())) return Isa::kAvx512;
+  return Isa::kAmx;
 }
 
 std::optional<Isa> isa_from_name(std::string_view name) {
-  for (const Isa isa : {Isa::kRef, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : {Isa::kRef, Isa::kAvx2, Isa::kAvx512, Isa::kAmx}) {
     if (name == to_string(isa)) return isa;
   }
   return std::nullopt;
@@ -36,7 +38,8 @@ Isa detect_isa() {
   if (asked == nullptr || *asked == '\0') return best;
   const std::optional<Isa> isa = isa_from_name(asked);
   if (!isa) {
-    throw ArgumentError(str_cat("SHOEHORN_ISA is \"", asked, "\"; it may be ref, avx2 or avx512"));
+    throw ArgumentError(
+        str_cat("SHOEHORN_ISA is \"", asked, "\"; it may be ref, avx2, avx512 or amx"));
   }
   if (*isa > best) {
     throw DeviceError(str_cat("SHOEHORN_ISA asks for ", asked, "; this processor has ",
@@ -50,6 +53,7 @@ std::string_view to_string(Isa isa) {
     case Isa::kRef: return "ref";
     case Isa::kAvx2: return "avx2";
     case Isa::kAvx512: return "avx512";
+    case Isa::kAmx: return "amx";
   }
   return "?";
 }

@@ -12,13 +12,14 @@
 namespace shoehorn {
 
 /// The kernel files to use; each includes those before it where a kernel has no file of its own.
-enum class Isa : std::uint8_t { kRef, kAvx2, kAvx512 };
+enum class Isa : std::uint8_t { kRef, kAvx2, kAvx512, kAmx };
 
 /// The best one this processor and operating system support, or what SHOEHORN_ISA (ref, avx2,
-/// avx512) names. Throws ArgumentError for another value, DeviceError for one not supported here.
+/// avx512, amx) names. Throws ArgumentError for another value, DeviceError for one not supported
+/// here.
 Isa detect_isa();
 
-/// "ref", "avx2", "avx512".
+/// "ref", "avx2", "avx512", "amx".
 std::string_view to_string(Isa isa);
 
 /// Bump allocator over memory that the plan counted: scratch of one pass, reset before the next.

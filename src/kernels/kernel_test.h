@@ -11,7 +11,7 @@
 
 #include "kernels/decode_row.h"
 #include "kernels/exec_context.h"
-#include "tensor/tensor.h"
+#include "quant/weight_form.h"
 
 namespace shoehorn::kernel_test {
 
@@ -62,20 +62,20 @@ class Weight {
   Weight(DType dtype, std::int64_t rows, std::int64_t columns, unsigned seed,
          std::size_t offset = 0)
       : bytes_(packed_bytes(dtype, rows * columns).value(), offset),
-        view_{dtype, {rows, columns}, bytes_.data(), Device{}} {
+        view_({.dtype = dtype}, {rows, columns}, bytes_.data(), Device{}) {
     const auto values = random_floats(rows * columns, seed);
     encode_row(dtype, values.data(), rows * columns, bytes_.data());
   }
-  const TensorView& view() const { return view_; }
+  const WeightView& view() const { return view_; }
   std::vector<float> values() const {
     std::vector<float> out(static_cast<std::size_t>(view_.shape.elements()));
-    decode_row(view_.dtype, view_.data, view_.shape.elements(), out.data(), Isa::kRef);
+    decode_row(view_.form.dtype, view_.data, view_.shape.elements(), out.data(), Isa::kRef);
     return out;
   }
 
  private:
   OddBytes bytes_;
-  TensorView view_;
+  WeightView view_;
 };
 
 inline bool same_bits(std::span<const float> a, std::span<const float> b) {

@@ -7,8 +7,11 @@
 #include "shoehorn/error.h"
 
 #include "base/str_cat.h"
-#include "kernels/decode_row.h"
 #include "kernels/decode_row_paths.h"
+#include "kernels/decode_weight.h"
+#include "kernels/linear_four_bit_int8.h"
+#include "kernels/linear_gguf.h"
+#include "kernels/linear_int8.h"
 #include "kernels/linear_paths.h"
 
 namespace shoehorn {
@@ -27,7 +30,7 @@ constexpr std::int64_t kRowGroup = 4;
 constexpr std::size_t kMostTasks = 16;
 
 void require_task(const LinearTask& task, std::int64_t k, std::int64_t rows) {
-  const TensorView& weight = *task.weight;
+  const WeightView& weight = *task.weight;
   if (weight.shape.rank() != 2 || weight.shape[1] != k) {
     throw ArgumentError(str_cat("linear: weight ", to_string(weight.shape),
                                 " does not multiply rows of ", k, " values"));
@@ -41,8 +44,8 @@ void require_task(const LinearTask& task, std::int64_t k, std::int64_t rows) {
     throw ArgumentError(
         str_cat("linear: bias of ", task.bias.size(), " values for ", n, " outputs"));
   }
-  if (decode_path_for(weight.dtype, Isa::kRef) == nullptr) {
-    throw UnsupportedError(str_cat("linear: weights of dtype ", to_string(weight.dtype),
+  if (!weight.form.is_quantized() && decode_path_for(weight.form.dtype, Isa::kRef) == nullptr) {
+    throw UnsupportedError(str_cat("linear: weights of dtype ", to_string(weight.form.dtype),
                                    "; floating and GGUF block types are"));
   }
   if (n > 0 && k > 0 && weight.data == nullptr) {
@@ -51,28 +54,29 @@ void require_task(const LinearTask& task, std::int64_t k, std::int64_t rows) {
 }
 
 // Null where rows are decoded to float32 first.
-DotPath dot_path(DType dtype, Isa isa) {
-  switch (dtype) {
+DotPath dot_path(const WeightForm& form, Isa isa) {
+  if (form.is_quantized()) return nullptr;
+  switch (form.dtype) {
     case DType::kF32:
-      return isa == Isa::kAvx512 ? avx512::dot_f32
-             : isa == Isa::kAvx2 ? avx2::dot_f32
+      return isa >= Isa::kAvx512 ? avx512::dot_f32
+             : isa >= Isa::kAvx2 ? avx2::dot_f32
                                  : ref::dot_f32;
     case DType::kBF16:
-      return isa == Isa::kAvx512 ? avx512::dot_bf16
-             : isa == Isa::kAvx2 ? avx2::dot_bf16
+      return isa >= Isa::kAvx512 ? avx512::dot_bf16
+             : isa >= Isa::kAvx2 ? avx2::dot_bf16
                                  : ref::dot_bf16;
     case DType::kF16:
-      return isa == Isa::kAvx512 ? avx512::dot_f16
-             : isa == Isa::kAvx2 ? avx2::dot_f16
+      return isa >= Isa::kAvx512 ? avx512::dot_f16
+             : isa >= Isa::kAvx2 ? avx2::dot_f16
                                  : ref::dot_f16;
-    default: return nullptr;
+    default: return gguf_dot_path(form.dtype, isa);
   }
 }
 
 // One task's share of the loop: row groups first_group .. of all tasks' groups in a row.
 struct TaskGroups {
   DotJob job;
-  DType dtype = DType::kF32;
+  const WeightView* weight = nullptr;
   DotPath dot = nullptr;
   std::int64_t outputs = 0;
   std::int64_t first_group = 0;
@@ -80,12 +84,19 @@ struct TaskGroups {
   std::int64_t groups() const { return (outputs + kRowGroup - 1) / kRowGroup; }
 };
 
+// Of a quantized weight its share of all bytes, scales included: what a piece of work reads.
+std::size_t row_bytes(const WeightView& weight) {
+  if (!weight.form.is_quantized()) return packed_bytes(weight.form.dtype, weight.shape[1]).value();
+  const auto rows = static_cast<std::size_t>(std::max(weight.shape[0], std::int64_t{1}));
+  return form_bytes(weight.form, weight.shape).value() / rows;
+}
+
 TaskGroups groups_of(const LinearTask& task, std::span<const float> x, std::int64_t rows,
                      std::int64_t first_group, Isa isa) {
-  const TensorView& weight = *task.weight;
+  const WeightView& weight = *task.weight;
   const std::int64_t outputs = weight.shape[0];
   return {.job = {.weight = weight.data,
-                  .row_bytes = packed_bytes(weight.dtype, weight.shape[1]).value(),
+                  .row_bytes = row_bytes(weight),
                   .k = weight.shape[1],
                   .x = x.data(),
                   .rows = rows,
@@ -93,8 +104,8 @@ TaskGroups groups_of(const LinearTask& task, std::span<const float> x, std::int6
                   .y = task.y.data(),
                   .ldy = outputs,
                   .accumulate = task.accumulate},
-          .dtype = weight.dtype,
-          .dot = dot_path(weight.dtype, isa),
+          .weight = &weight,
+          .dot = dot_path(weight.form, isa),
           .outputs = outputs,
           .first_group = first_group};
 }
@@ -119,20 +130,28 @@ struct Pieces {
   }
 };
 
-// Types without a kernel of their own: a row is decoded to float32 in scratch that stays in the
+// Forms without a kernel of their own: a row is decoded to float32 in scratch that stays in the
 // nearest cache, then multiplied from there.
 void dot_decoded(const TaskGroups& task, std::int64_t begin, std::int64_t end, float* scratch,
                  Isa isa) {
-  const DotPath dot = dot_path(DType::kF32, isa);
+  const DotPath dot = dot_path({.dtype = DType::kF32}, isa);
   DotJob job = task.job;
   job.weight = reinterpret_cast<const std::byte*>(scratch);
   for (std::int64_t n = begin; n < end; ++n) {
-    decode_row(task.dtype, task.job.weight + static_cast<std::size_t>(n) * job.row_bytes, job.k,
-               scratch, isa);
+    decode_columns(*task.weight, n, 0, job.k, scratch, isa);
     job.y = task.job.y + n;
     job.bias = task.job.bias == nullptr ? nullptr : task.job.bias + n;
     dot(job, 0, 1);
   }
+}
+
+// The three ways to multiply: tasks of one way share what is done to x, and a loop.
+enum class Arithmetic { kFloat, kInt8, kFourBitInt8 };
+
+Arithmetic arithmetic_of(const WeightView& weight) {
+  if (weight.form.quant_type == QuantType::kInt8) return Arithmetic::kInt8;
+  if (takes_int8_rows(weight)) return Arithmetic::kFourBitInt8;
+  return Arithmetic::kFloat;
 }
 
 void linear_dot(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
@@ -181,9 +200,22 @@ void linear_dot(std::span<const LinearTask> tasks, std::span<const float> x, std
   ctx.workspace.release(mark);
 }
 
+void run_alike(Arithmetic arithmetic, std::span<const LinearTask> tasks, std::span<const float> x,
+               std::int64_t rows, std::int64_t k, ExecContext& ctx) {
+  if (arithmetic == Arithmetic::kInt8) {
+    linear_int8(tasks, x, rows, ctx);
+  } else if (arithmetic == Arithmetic::kFourBitInt8) {
+    linear_four_bit_int8(tasks, x, rows, ctx);
+  } else if (rows <= kMostDotRows || k == 0 || ctx.isa == Isa::kRef) {
+    linear_dot(tasks, x, rows, ctx);
+  } else {
+    linear_gemm(tasks, x, rows, ctx);
+  }
+}
+
 }  // namespace
 
-void linear(const TensorView& weight, std::span<const float> bias, std::span<const float> x,
+void linear(const WeightView& weight, std::span<const float> bias, std::span<const float> x,
             std::int64_t rows, std::span<float> y, ExecContext& ctx) {
   const LinearTask task{.weight = &weight, .bias = bias, .y = y};
   linear_many({&task, 1}, x, rows, ctx);
@@ -201,10 +233,14 @@ void linear_many(std::span<const LinearTask> tasks, std::span<const float> x, st
   for (const LinearTask& task : tasks) require_task(task, k, rows);
   while (!tasks.empty()) {
     const auto now = tasks.first(std::min(tasks.size(), kMostTasks));
-    if (rows <= kMostDotRows || k == 0 || ctx.isa == Isa::kRef) {
-      linear_dot(now, x, rows, ctx);
-    } else {
-      linear_gemm(now, x, rows, ctx);
+    for (const Arithmetic arithmetic :
+         {Arithmetic::kFloat, Arithmetic::kInt8, Arithmetic::kFourBitInt8}) {
+      std::array<LinearTask, kMostTasks> alike;
+      std::size_t count = 0;
+      for (const LinearTask& task : now) {
+        if (arithmetic_of(*task.weight) == arithmetic) alike[count++] = task;
+      }
+      if (count > 0) run_alike(arithmetic, {alike.data(), count}, x, rows, k, ctx);
     }
     tasks = tasks.subspan(now.size());
   }
@@ -214,7 +250,8 @@ std::size_t linear_workspace_bytes(std::int64_t rows, std::int64_t k, int thread
   const std::size_t row = static_cast<std::size_t>((k + 15) / 16 * 16) * sizeof(float);
   const std::size_t decoded = row * static_cast<std::size_t>(threads);
   const std::size_t gemm = rows > kMostDotRows ? linear_gemm_workspace_bytes(rows, k, threads) : 0;
-  return std::max(decoded, gemm);
+  return std::max({decoded, gemm, linear_int8_workspace_bytes(rows, k, threads),
+                   linear_four_bit_int8_workspace_bytes(rows, k, threads)});
 }
 
 }  // namespace shoehorn

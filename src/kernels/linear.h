@@ -9,13 +9,13 @@
 #include <span>
 
 #include "kernels/exec_context.h"
-#include "tensor/tensor.h"
+#include "quant/weight_form.h"
 
 namespace shoehorn {
 
 /// One weight of a linear_many.
 struct LinearTask {
-  const TensorView* weight = nullptr;  // [N, K], any floating or GGUF block dtype
+  const WeightView* weight = nullptr;  // [N, K], any form
   std::span<const float> bias;         // [N], or empty
   std::span<float> y;                  // [rows, N]
   bool accumulate = false;             // y += instead of y =
@@ -23,7 +23,8 @@ struct LinearTask {
 
 /// y[m, n] = sum_k x[m, k] · W[n, k] + bias[n]
 ///
-///   weight [N, K]     as stored: F32, F16, BF16, F64, the 8-bit floats, GGUF blocks; any alignment
+///   weight [N, K]     as stored: F32, F16, BF16, F64, the 8-bit floats, GGUF blocks, at any
+///                     alignment; int8 and four bits as bitsandbytes has them
 ///   bias   [N]        float32, or empty
 ///   x      [rows, K]  float32
 ///   y      [rows, N]  float32, not overlapping x
@@ -34,7 +35,7 @@ struct LinearTask {
 /// linear_workspace_bytes() of the workspace and gives them back. Throws ArgumentError if sizes
 /// disagree, UnsupportedError for a dtype that is not a number, DeviceError if the workspace is
 /// too small.
-void linear(const TensorView& weight, std::span<const float> bias, std::span<const float> x,
+void linear(const WeightView& weight, std::span<const float> bias, std::span<const float> x,
             std::int64_t rows, std::span<float> y, ExecContext& ctx);
 
 /// The same for several weights of one K with the same x (q, k and v; gate and up) in one parallel

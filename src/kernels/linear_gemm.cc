@@ -7,6 +7,7 @@
 #include <array>
 
 #include "kernels/decode_row_paths.h"
+#include "kernels/decode_weight.h"
 #include "kernels/linear_paths.h"
 
 namespace shoehorn {
@@ -32,7 +33,7 @@ std::int64_t ceil_div(std::int64_t value, std::int64_t by) {
 }
 
 const GemmPath& gemm_path(Isa isa) {
-  return isa == Isa::kAvx512 ? avx512::kGemm : avx2::kGemm;
+  return isa >= Isa::kAvx512 ? avx512::kGemm : avx2::kGemm;
 }
 
 constexpr std::int64_t kWidenedFloats = kOutputGroup * kWidenedStride;
@@ -75,15 +76,23 @@ struct Tile {
 class StoredGroups {
  public:
   StoredGroups(const Tile& tile, const GemmPath& path, Isa isa)
-      : tile_(tile), group_(path.group), weight_(*tile.task->weight) {
-    decode_ = decode_path_for(weight_.dtype, isa);
+      : tile_(tile), group_(path.group), weight_(*tile.task->weight), isa_(isa) {
+    if (weight_.form.is_quantized()) return;
+    decode_ = decode_path_for(weight_.form.dtype, isa);
     row_bytes_ = bytes_of(weight_.shape[1]);
   }
 
   // Rows n .. n + count - 1 of the tile, columns k0 .. k0 + depth - 1, as float32.
   void widen(std::int64_t n, std::int64_t k0, std::int64_t depth, float* out) const {
-    const std::byte* row = at(n, k0);
     const std::int64_t count = std::min(group_, tile_.outputs - n);
+    if (decode_ == nullptr) {
+      for (std::int64_t r = 0; r < count; ++r) {
+        decode_columns(weight_, tile_.first_output + n + r, k0, depth, out + r * kWidenedStride,
+                       isa_);
+      }
+      return;
+    }
+    const std::byte* row = at(n, k0);
     for (std::int64_t r = 0; r < count; ++r, row += row_bytes_) {
       decode_(row, depth, out + r * kWidenedStride);
     }
@@ -91,6 +100,7 @@ class StoredGroups {
 
   // What is widened after that.
   NextWeights after(std::int64_t n, std::int64_t k0) const {
+    if (decode_ == nullptr) return {.first = weight_.data};
     n += group_;
     if (n >= tile_.outputs) {
       n = 0;
@@ -105,7 +115,7 @@ class StoredGroups {
  private:
   // kGemmDepth is a multiple of every block's elements, so a depth block is whole blocks.
   std::int64_t bytes_of(std::int64_t columns) const {
-    return static_cast<std::int64_t>(packed_bytes(weight_.dtype, columns).value());
+    return static_cast<std::int64_t>(packed_bytes(weight_.form.dtype, columns).value());
   }
   const std::byte* at(std::int64_t n, std::int64_t k0) const {
     return weight_.data + (tile_.first_output + n) * row_bytes_ + bytes_of(k0);
@@ -113,9 +123,10 @@ class StoredGroups {
 
   const Tile& tile_;
   std::int64_t group_;
-  const TensorView& weight_;
-  DecodePath decode_;
-  std::int64_t row_bytes_;
+  const WeightView& weight_;
+  Isa isa_;
+  DecodePath decode_ = nullptr;  // null: quantized
+  std::int64_t row_bytes_ = 0;
 };
 
 void run_tile(const Tile& tile, const PackedRows& packed, std::int64_t row_offset, float* scratch,

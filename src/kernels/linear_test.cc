@@ -288,7 +288,7 @@ TEST(LinearMany, RefusesABiasOfTheWrongSize) {
 }
 
 TEST(LinearMany, RefusesAWeightThatIsNotInMemory) {
-  const TensorView weight{DType::kF32, {3, 4}, nullptr, Device{}};
+  const WeightView weight({.dtype = DType::kF32}, {3, 4}, nullptr, Device{});
   const std::vector<float> x(4);
   std::vector<float> y(3);
   expect_argument_error({.weight = &weight, .bias = {}, .y = y}, x, 1, "not in memory");
@@ -299,7 +299,7 @@ TEST(LinearMany, RefusesWhatIsNoNumber) {
     for (const std::int64_t rows : {1, 20}) {
       Machine machine(detect_isa());
       const std::vector<std::byte> bytes(4);
-      const TensorView weight{dtype, {1, 4}, bytes.data(), Device{}};
+      const WeightView weight({.dtype = dtype}, {1, 4}, bytes.data(), Device{});
       const std::vector<float> x(static_cast<std::size_t>(4 * rows));
       std::vector<float> y(static_cast<std::size_t>(rows));
       const LinearTask task{.weight = &weight, .bias = {}, .y = y};

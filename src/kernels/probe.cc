@@ -22,6 +22,7 @@ constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
 
 ReadPath read_path(Isa isa) {
   switch (isa) {
+    case Isa::kAmx:
     case Isa::kAvx512: return avx512::read_bytes;
     case Isa::kAvx2: return avx2::read_bytes;
     case Isa::kRef: break;
@@ -46,6 +47,7 @@ struct FlopsLoop {
 
 FlopsLoop flops_loop(Isa isa) {
   switch (isa) {
+    case Isa::kAmx:
     case Isa::kAvx512: return {avx512::multiply_adds, avx512::kFlops};
     case Isa::kAvx2: return {avx2::multiply_adds, avx2::kFlops};
     case Isa::kRef: break;

@@ -16,6 +16,7 @@ using kernel_test::isas;
 
 std::uint64_t read_with(Isa isa, const std::vector<std::byte>& bytes) {
   switch (isa) {
+    case Isa::kAmx:
     case Isa::kAvx512: return avx512::read_bytes(bytes.data(), bytes.size());
     case Isa::kAvx2: return avx2::read_bytes(bytes.data(), bytes.size());
     case Isa::kRef: break;

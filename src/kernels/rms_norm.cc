@@ -13,6 +13,7 @@ using RowPath = void (*)(const float*, const float*, float, std::int64_t, float*
 
 RowPath path_for(Isa isa) {
   switch (isa) {
+    case Isa::kAmx:
     case Isa::kAvx512: return avx512::rms_norm_row;
     case Isa::kAvx2: return avx2::rms_norm_row;
     case Isa::kRef: break;

@@ -11,7 +11,7 @@ namespace shoehorn {
 namespace {
 
 /// Where a weight is multiplied: where it lives; staging slots are the CPU's memory.
-Device home(const TensorView& weight) {
+Device home(const WeightView& weight) {
   return weight.device.is_accelerator() ? weight.device : Device{};
 }
 
@@ -69,8 +69,8 @@ void project(std::initializer_list<Projection> projections, std::span<const floa
   if (!here.empty()) linear_many(here, x, rows, ctx);
 }
 
-std::span<const float> vector_on(Device device, const TensorView& weight, Runtime& runtime) {
-  assert(weight.dtype == DType::kF32);
+std::span<const float> vector_on(Device device, const WeightView& weight, Runtime& runtime) {
+  assert(weight.form == WeightForm{});
   const auto values = weight.as<float>();
   if (home(weight) == device) return values;
   const auto copy = runtime.on(device).workspace.take<float>(values.size());
@@ -121,7 +121,7 @@ void attend(const AttentionParams& params, const Batch& batch, std::int64_t laye
   }
 }
 
-void language_head(const TensorView& norm, const TensorView& head, float rms_norm_eps,
+void language_head(const WeightView& norm, const WeightView& head, float rms_norm_eps,
                    std::span<const float> x, std::span<const std::int64_t> wanted,
                    std::span<float> logits, Device device, Runtime& runtime) {
   ExecContext& ctx = runtime.on(device);
@@ -134,7 +134,7 @@ void language_head(const TensorView& norm, const TensorView& head, float rms_nor
     std::ranges::copy(row, last.begin() + static_cast<std::ptrdiff_t>(i * width));
   }
   rms_norm(last, vector_on(device, norm, runtime), rms_norm_eps, rows, last, ctx);
-  const TensorView no_bias{};
+  const WeightView no_bias{};
   project({{&head, &no_bias, logits}}, last, rows, device, runtime);
 }
 

@@ -10,14 +10,14 @@
 #include "model/batch.h"
 #include "model/rope.h"
 #include "model/runtime.h"
-#include "tensor/tensor.h"
+#include "quant/weight_form.h"
 
 namespace shoehorn {
 
 /// y[rows, N] = x[rows, K] · weightᵀ + bias; bias is null where the model has none.
 struct Projection {
-  const TensorView* weight;
-  const TensorView* bias;
+  const WeightView* weight;
+  const WeightView* bias;
   std::span<float> y;
 };
 
@@ -66,7 +66,7 @@ void project(std::initializer_list<Projection> projections, std::span<const floa
 
 /// A vector of weights (float32) as `device` sees it, copied over if it lives elsewhere. Valid
 /// until the workspace of `device` is released.
-std::span<const float> vector_on(Device device, const TensorView& weight, Runtime& runtime);
+std::span<const float> vector_on(Device device, const WeightView& weight, Runtime& runtime);
 
 /// cos and sin of every row of a batch, [rows, rotary_dim / 2].
 struct RotaryTable {
@@ -87,7 +87,7 @@ void attend(const AttentionParams& params, const Batch& batch, std::int64_t laye
             std::span<float> out, ExecContext& ctx);
 
 /// logits[i, :] = head · RMSNorm(x[wanted[i], :]); x [rows, hidden_size] on `device`.
-void language_head(const TensorView& norm, const TensorView& head, float rms_norm_eps,
+void language_head(const WeightView& norm, const WeightView& head, float rms_norm_eps,
                    std::span<const float> x, std::span<const std::int64_t> wanted,
                    std::span<float> logits, Device device, Runtime& runtime);
 

@@ -62,13 +62,13 @@ void WeightStore::place_residents(DeviceMemory& memory) {
     next[name] = buffers_.back().data();
     resident_bytes_ += use.second;
   }
-  std::vector<TensorView> flat;
+  std::vector<WeightView> flat;
   for (const WeightGroup& group : groups_) {
     auto& views = views_.emplace_back();
     auto& offsets = slot_offsets_.emplace_back();
     std::size_t slot_offset = 0;
     for (const WeightSpec& weight : group.weights) {
-      TensorView view{weight.form, Shape{0}, nullptr, weight.device};
+      WeightView view({.dtype = weight.form}, Shape{0}, nullptr, weight.device);
       if (weight.source != nullptr) view.shape = weight.source->shape;
       if (weight.tied_to >= 0) {
         view = flat[static_cast<std::size_t>(weight.tied_to)];
@@ -129,7 +129,7 @@ void WeightStore::load_residents(ThreadPool& pool, const Options& options) {
 }
 
 WeightStore::Lease WeightStore::take(std::size_t group) {
-  std::vector<TensorView> views = views_[group];
+  std::vector<WeightView> views = views_[group];
   const std::ptrdiff_t index = stream_index_[group];
   if (index < 0) return {nullptr, std::move(views)};
   const auto slot = stream_->take(static_cast<std::size_t>(index));
@@ -148,7 +148,7 @@ WeightStore::Lease::~Lease() {
 void WeightStore::fetch_rows(std::size_t group, std::size_t weight,
                              std::span<const std::int32_t> ids, std::span<float> out) {
   const WeightSpec& spec = groups_[group].weights[weight];
-  const TensorView& view = views_[group][weight];
+  const WeightView& view = views_[group][weight];
   const std::int64_t width = row_layout(*spec.source).row_elements;
   const std::size_t row_bytes = packed_bytes(spec.form, width).value();
   std::vector<std::byte> row(view.data == nullptr ? row_bytes : 0);

@@ -10,7 +10,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "kernels/exec_context.h"
-#include "tensor/tensor.h"
+#include "quant/weight_form.h"
 #include "weights/device_memory.h"
 #include "weights/weight_group.h"
 #include "weights/weight_stream.h"
@@ -38,14 +38,14 @@ class WeightStore {
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
     /// The weight at that position of its group; data is null where the model has none.
-    const TensorView& operator[](std::size_t weight) const { return views_[weight]; }
+    const WeightView& operator[](std::size_t weight) const { return views_[weight]; }
 
    private:
     friend class WeightStore;
-    Lease(WeightStream* stream, std::vector<TensorView> views)
+    Lease(WeightStream* stream, std::vector<WeightView> views)
         : stream_(stream), views_(std::move(views)) {}
     WeightStream* stream_;  // null: nothing of the group is streamed
-    std::vector<TensorView> views_;
+    std::vector<WeightView> views_;
   };
 
   /// Waits for the streamed weights of the group. Throws FileError.
@@ -68,7 +68,7 @@ class WeightStore {
   std::vector<WeightGroup> groups_;
   Isa isa_;
   std::vector<DeviceBuffer> buffers_;
-  std::vector<std::vector<TensorView>> views_;          // data null for streamed weights
+  std::vector<std::vector<WeightView>> views_;          // data null for streamed weights
   std::vector<std::vector<std::size_t>> slot_offsets_;  // of streamed weights in their slot
   std::vector<std::ptrdiff_t> stream_index_;            // group → index in the stream; -1: none
   std::size_t resident_bytes_ = 0;

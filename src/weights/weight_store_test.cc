@@ -41,7 +41,7 @@ class WeightStoreTest : public ::testing::Test {
     return {*checkpoint_, std::move(groups), memory_, pool_, Isa::kRef, {.staging_slots = slots}};
   }
 
-  void expect_weight(const TensorView& view, int tensor) {
+  void expect_weight(const WeightView& view, int tensor) {
     const TensorInfo& info = checkpoint_->at("w" + std::to_string(tensor));
     std::vector<std::byte> bytes(info.bytes);
     checkpoint_->read(info, bytes);

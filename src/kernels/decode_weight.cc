@@ -1,0 +1,50 @@
+#include "kernels/decode_weight.h"
+
+#include <algorithm>
+
+#include "kernels/decode_row.h"
+
+namespace shoehorn {
+namespace {
+
+// bitsandbytes' int8_vectorwise_dequant: the decimal that stands for 1/127 there.
+constexpr float kInverse127 = 0.007874015718698502F;
+
+void decode_int8(const Int8Parts& parts, std::int64_t row, std::int64_t first, std::int64_t count,
+                 float* out) {
+  const std::int8_t* const codes = parts.cb + row * parts.k + first;
+  const float scb = parts.scb[row];
+  for (std::int64_t i = 0; i < count; ++i) {
+    out[i] = static_cast<float>(codes[i]) * scb * kInverse127;
+  }
+}
+
+void decode_four_bit(const FourBitParts& parts, std::int64_t begin, std::int64_t count,
+                     float* out) {
+  for (std::int64_t at = begin; at < begin + count;) {
+    const std::int64_t block = at / parts.blocksize;
+    const float absmax = parts.absmax_of(block);
+    const std::int64_t end = std::min((block + 1) * parts.blocksize, begin + count);
+    for (; at < end; ++at) {
+      const int byte = parts.packed[at / 2];
+      *out++ = parts.quant_map[at % 2 == 0 ? byte >> 4 : byte & 15] * absmax;
+    }
+  }
+}
+
+}  // namespace
+
+void decode_columns(const WeightView& weight, std::int64_t row, std::int64_t first,
+                    std::int64_t count, float* out, Isa isa) {
+  if (weight.form.quant_type == QuantType::kInt8) {
+    decode_int8(int8_parts(weight), row, first, count, out);
+  } else if (weight.form.is_four_bit()) {
+    decode_four_bit(four_bit_parts(weight), row * weight.shape[1] + first, count, out);
+  } else {
+    const DType dtype = weight.form.dtype;
+    const std::size_t at = packed_bytes(dtype, row * weight.shape[1] + first).value();
+    decode_row(dtype, weight.data + at, count, out, isa);
+  }
+}
+
+}  // namespace shoehorn
