@@ -9,10 +9,12 @@
 #include "base/str_cat.h"
 #include "kernels/decode_row_paths.h"
 #include "kernels/decode_weight.h"
+#include "kernels/linear_four_bit.h"
 #include "kernels/linear_four_bit_int8.h"
 #include "kernels/linear_gguf.h"
 #include "kernels/linear_int8.h"
 #include "kernels/linear_paths.h"
+#include "kernels/linear_pieces.h"
 
 namespace shoehorn {
 namespace {
@@ -20,14 +22,11 @@ namespace {
 // Above this many rows of x the blocked product is faster than dot products (measured: see
 // linear_bench.cc).
 constexpr std::int64_t kMostDotRows = 8;
-// The smallest piece: two microseconds of reading. Less makes handing out cost, more makes the last
-// piece late.
-constexpr std::size_t kLeastPieceBytes = 32 * 1024;
-// Below this the caller's own core is done before another one has noticed.
-constexpr std::size_t kAloneBytes = 48 * 1024;
-// Rows of a weight that a kernel works on together.
-constexpr std::int64_t kRowGroup = 4;
-constexpr std::size_t kMostTasks = 16;
+static_assert(kMostDotRows <= kMostFourBitDotRows);
+
+std::int64_t round_up(std::int64_t value, std::int64_t step) {
+  return (value + step - 1) / step * step;
+}
 
 void require_task(const LinearTask& task, std::int64_t k, std::int64_t rows) {
   const WeightView& weight = *task.weight;
@@ -73,66 +72,31 @@ DotPath dot_path(const WeightForm& form, Isa isa) {
   }
 }
 
-// One task's share of the loop: row groups first_group .. of all tasks' groups in a row.
-struct TaskGroups {
+// What the dot products of one weight need.
+struct TaskDots {
   DotJob job;
   const WeightView* weight = nullptr;
   DotPath dot = nullptr;
-  std::int64_t outputs = 0;
-  std::int64_t first_group = 0;
-
-  std::int64_t groups() const { return (outputs + kRowGroup - 1) / kRowGroup; }
 };
 
-// Of a quantized weight its share of all bytes, scales included: what a piece of work reads.
-std::size_t row_bytes(const WeightView& weight) {
-  if (!weight.form.is_quantized()) return packed_bytes(weight.form.dtype, weight.shape[1]).value();
-  const auto rows = static_cast<std::size_t>(std::max(weight.shape[0], std::int64_t{1}));
-  return form_bytes(weight.form, weight.shape).value() / rows;
-}
-
-TaskGroups groups_of(const LinearTask& task, std::span<const float> x, std::int64_t rows,
-                     std::int64_t first_group, Isa isa) {
+TaskDots dots_of(const LinearTask& task, std::span<const float> x, std::int64_t rows, Isa isa) {
   const WeightView& weight = *task.weight;
-  const std::int64_t outputs = weight.shape[0];
   return {.job = {.weight = weight.data,
-                  .row_bytes = row_bytes(weight),
+                  .row_bytes = weight_row_bytes(weight),
                   .k = weight.shape[1],
                   .x = x.data(),
                   .rows = rows,
                   .bias = task.bias.empty() ? nullptr : task.bias.data(),
                   .y = task.y.data(),
-                  .ldy = outputs,
+                  .ldy = weight.shape[0],
                   .accumulate = task.accumulate},
           .weight = &weight,
-          .dot = dot_path(weight.form, isa),
-          .outputs = outputs,
-          .first_group = first_group};
+          .dot = dot_path(weight.form, isa)};
 }
-
-// Pieces of shrinking size (guided self-scheduling, Polychronopoulos and Kuck 1987): long ones
-// first, because the start of each is not prefetched, short ones last, so that all threads end
-// together.
-struct Pieces {
-  static constexpr std::size_t kMost = 512;
-  std::array<std::int64_t, kMost + 1> begin;
-  std::int64_t count = 0;
-
-  Pieces(std::int64_t groups, std::int64_t least, int threads) {
-    std::int64_t at = 0;
-    begin[0] = 0;
-    while (at < groups) {
-      const std::int64_t share = (groups - at) / (2 * threads);
-      at = std::min(groups, at + std::max(share, least));
-      if (static_cast<std::size_t>(count) + 1 == kMost) at = groups;
-      begin[static_cast<std::size_t>(++count)] = at;
-    }
-  }
-};
 
 // Forms without a kernel of their own: a row is decoded to float32 in scratch that stays in the
 // nearest cache, then multiplied from there.
-void dot_decoded(const TaskGroups& task, std::int64_t begin, std::int64_t end, float* scratch,
+void dot_decoded(const TaskDots& task, std::int64_t begin, std::int64_t end, float* scratch,
                  Isa isa) {
   const DotPath dot = dot_path({.dtype = DType::kF32}, isa);
   DotJob job = task.job;
@@ -145,71 +109,114 @@ void dot_decoded(const TaskGroups& task, std::int64_t begin, std::int64_t end, f
   }
 }
 
-// The three ways to multiply: tasks of one way share what is done to x, and a loop.
-enum class Arithmetic { kFloat, kInt8, kFourBitInt8 };
-
-Arithmetic arithmetic_of(const WeightView& weight) {
-  if (weight.form.quant_type == QuantType::kInt8) return Arithmetic::kInt8;
-  if (takes_int8_rows(weight)) return Arithmetic::kFourBitInt8;
-  return Arithmetic::kFloat;
-}
-
 void linear_dot(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
                 ExecContext& ctx) {
-  std::array<TaskGroups, kMostTasks> all;
-  std::int64_t groups = 0;
-  std::size_t bytes = 0;
+  std::array<TaskDots, kMostLinearTasks> all;
   std::int64_t scratch_floats = 0;
   for (std::size_t i = 0; i < tasks.size(); ++i) {
-    all[i] = groups_of(tasks[i], x, rows, groups, ctx.isa);
-    groups += all[i].groups();
-    bytes += static_cast<std::size_t>(all[i].outputs) * all[i].job.row_bytes;
-    if (all[i].dot == nullptr) scratch_floats = (all[i].job.k + 15) / 16 * 16;
+    all[i] = dots_of(tasks[i], x, rows, ctx.isa);
+    if (all[i].dot == nullptr) scratch_floats = round_up(all[i].job.k, 16);
   }
-  if (groups == 0) return;
   const std::size_t mark = ctx.workspace.mark();
   float* const scratch =
       ctx.workspace.take<float>(static_cast<std::size_t>(scratch_floats * ctx.pool.threads()))
           .data();
-  const auto run_groups = [&](std::int64_t begin, std::int64_t end, int thread) {
-    for (std::size_t i = 0; i < tasks.size(); ++i) {
-      const TaskGroups& task = all[i];
-      const std::int64_t first = std::max(begin - task.first_group, std::int64_t{0});
-      const std::int64_t last = std::min(end - task.first_group, task.groups());
-      if (first >= last) continue;
-      const std::int64_t first_output = first * kRowGroup;
-      const std::int64_t end_output = std::min(last * kRowGroup, task.outputs);
-      if (task.dot != nullptr) {
-        task.dot(task.job, first_output, end_output);
-      } else {
-        dot_decoded(task, first_output, end_output, scratch + scratch_floats * thread, ctx.isa);
-      }
+  const RowPieces pieces(tasks, ctx.pool.threads());
+  pieces.run(ctx.pool, [&](std::size_t i, std::int64_t begin, std::int64_t end, int thread) {
+    if (all[i].dot != nullptr) {
+      all[i].dot(all[i].job, begin, end);
+    } else {
+      dot_decoded(all[i], begin, end, scratch + scratch_floats * thread, ctx.isa);
     }
-  };
-  if (bytes <= kAloneBytes || ctx.pool.threads() == 1) {
-    run_groups(0, groups, 0);
+  });
+  ctx.workspace.release(mark);
+}
+
+// The ways to multiply. Tasks of one way share what is done to x, and a loop.
+enum class Arithmetic : std::uint8_t { kFloat, kFourBitDot, kInt8, kFourBitInt8 };
+
+struct Way {
+  Arithmetic arithmetic = Arithmetic::kFloat;
+  ComputeDtype activations = ComputeDtype::kF32;  // what x is rounded to first
+  friend bool operator==(const Way&, const Way&) = default;
+};
+
+Way way_of(const WeightView& weight, std::int64_t rows, Isa isa) {
+  if (weight.form.quant_type == QuantType::kInt8) return {.arithmetic = Arithmetic::kInt8};
+  if (!weight.form.is_four_bit()) return {};
+  if (takes_int8_rows(weight)) return {.arithmetic = Arithmetic::kFourBitInt8};
+  const ComputeDtype dtype = weight.compute.dtype;
+  const bool direct = rows <= kMostDotRows && takes_four_bit_dot(weight, isa);
+  return {.arithmetic = direct ? Arithmetic::kFourBitDot : Arithmetic::kFloat,
+          .activations = dtype == ComputeDtype::kInt8 ? ComputeDtype::kF32 : dtype};
+}
+
+void run_few(const Way& way, std::span<const LinearTask> tasks, std::span<const float> x,
+             std::int64_t rows, ExecContext& ctx) {
+  const std::size_t mark = ctx.workspace.mark();
+  if (way.activations != ComputeDtype::kF32) {
+    const auto rounded = ctx.workspace.take<float>(x.size());
+    std::copy(x.begin(), x.end(), rounded.begin());
+    round_activations(way.activations, rounded, ctx.isa);
+    x = rounded;
+  }
+  if (way.arithmetic == Arithmetic::kFourBitDot) {
+    linear_four_bit_dot(tasks, x, rows, ctx);
   } else {
-    const std::size_t group_bytes = bytes / static_cast<std::size_t>(groups) + 1;
-    const Pieces pieces(groups, static_cast<std::int64_t>(kLeastPieceBytes / group_bytes) + 1,
-                        ctx.pool.threads());
-    ctx.pool.parallel_for(pieces.count, [&](std::int64_t piece, int thread) {
-      const auto i = static_cast<std::size_t>(piece);
-      run_groups(pieces.begin[i], pieces.begin[i + 1], thread);
-    });
+    linear_dot(tasks, x, rows, ctx);
   }
   ctx.workspace.release(mark);
 }
 
-void run_alike(Arithmetic arithmetic, std::span<const LinearTask> tasks, std::span<const float> x,
+// The plain truth takes any number of rows, a few at a time: the workspace is counted for those.
+void run_ref(const Way& way, std::span<const LinearTask> tasks, std::span<const float> x,
+             std::int64_t rows, std::int64_t k, ExecContext& ctx) {
+  std::array<LinearTask, kMostLinearTasks> some;
+  for (std::int64_t first = 0; first < rows; first += kMostDotRows) {
+    const std::int64_t count = std::min(kMostDotRows, rows - first);
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+      const std::int64_t n = tasks[i].weight->shape[0];
+      some[i] = tasks[i];
+      some[i].y = tasks[i].y.subspan(static_cast<std::size_t>(first * n),
+                                     static_cast<std::size_t>(count * n));
+    }
+    run_few(way, {some.data(), tasks.size()},
+            x.subspan(static_cast<std::size_t>(first * k), static_cast<std::size_t>(count * k)),
+            count, ctx);
+  }
+}
+
+void run_alike(const Way& way, std::span<const LinearTask> tasks, std::span<const float> x,
                std::int64_t rows, std::int64_t k, ExecContext& ctx) {
-  if (arithmetic == Arithmetic::kInt8) {
+  if (way.arithmetic == Arithmetic::kInt8) {
     linear_int8(tasks, x, rows, ctx);
-  } else if (arithmetic == Arithmetic::kFourBitInt8) {
+  } else if (way.arithmetic == Arithmetic::kFourBitInt8) {
     linear_four_bit_int8(tasks, x, rows, ctx);
-  } else if (rows <= kMostDotRows || k == 0 || ctx.isa == Isa::kRef) {
-    linear_dot(tasks, x, rows, ctx);
+  } else if (rows <= kMostDotRows || k == 0) {
+    run_few(way, tasks, x, rows, ctx);
+  } else if (ctx.isa == Isa::kRef) {
+    run_ref(way, tasks, x, rows, k, ctx);
   } else {
-    linear_gemm(tasks, x, rows, ctx);
+    linear_gemm(tasks, x, rows, way.activations, ctx);
+  }
+}
+
+// At most kMostLinearTasks tasks, those of one way together.
+void run_some(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
+              std::int64_t k, ExecContext& ctx) {
+  std::array<Way, kMostLinearTasks> ways;
+  for (std::size_t i = 0; i < tasks.size(); ++i) ways[i] = way_of(*tasks[i].weight, rows, ctx.isa);
+  std::array<bool, kMostLinearTasks> done{};
+  for (std::size_t first = 0; first < tasks.size(); ++first) {
+    if (done[first]) continue;
+    std::array<LinearTask, kMostLinearTasks> alike;
+    std::size_t count = 0;
+    for (std::size_t i = first; i < tasks.size(); ++i) {
+      if (!(ways[i] == ways[first])) continue;
+      alike[count++] = tasks[i];
+      done[i] = true;
+    }
+    run_alike(ways[first], {alike.data(), count}, x, rows, k, ctx);
   }
 }
 
@@ -232,25 +239,23 @@ void linear_many(std::span<const LinearTask> tasks, std::span<const float> x, st
   const std::int64_t k = static_cast<std::int64_t>(x.size()) / rows;
   for (const LinearTask& task : tasks) require_task(task, k, rows);
   while (!tasks.empty()) {
-    const auto now = tasks.first(std::min(tasks.size(), kMostTasks));
-    for (const Arithmetic arithmetic :
-         {Arithmetic::kFloat, Arithmetic::kInt8, Arithmetic::kFourBitInt8}) {
-      std::array<LinearTask, kMostTasks> alike;
-      std::size_t count = 0;
-      for (const LinearTask& task : now) {
-        if (arithmetic_of(*task.weight) == arithmetic) alike[count++] = task;
-      }
-      if (count > 0) run_alike(arithmetic, {alike.data(), count}, x, rows, k, ctx);
-    }
+    const auto now = tasks.first(std::min(tasks.size(), kMostLinearTasks));
+    run_some(now, x, rows, k, ctx);
     tasks = tasks.subspan(now.size());
   }
 }
 
 std::size_t linear_workspace_bytes(std::int64_t rows, std::int64_t k, int threads) {
-  const std::size_t row = static_cast<std::size_t>((k + 15) / 16 * 16) * sizeof(float);
-  const std::size_t decoded = row * static_cast<std::size_t>(threads);
+  const std::int64_t few_rows = std::min(rows, kMostDotRows);
+  const auto bytes = [](std::int64_t floats) {
+    return static_cast<std::size_t>(round_up(floats, 16)) * sizeof(float);
+  };
+  const std::size_t rounded = bytes(few_rows * k);
+  const std::size_t decoded = bytes(round_up(k, 16) * threads);
+  const std::size_t few =
+      rounded + std::max(decoded, linear_four_bit_dot_workspace_bytes(k, threads));
   const std::size_t gemm = rows > kMostDotRows ? linear_gemm_workspace_bytes(rows, k, threads) : 0;
-  return std::max({decoded, gemm, linear_int8_workspace_bytes(rows, k, threads),
+  return std::max({few, gemm, linear_int8_workspace_bytes(rows, k, threads),
                    linear_four_bit_int8_workspace_bytes(rows, k, threads)});
 }
 

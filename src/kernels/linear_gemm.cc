@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/decode_row.h"
 #include "kernels/decode_row_paths.h"
 #include "kernels/decode_weight.h"
 #include "kernels/linear_paths.h"
@@ -53,13 +54,18 @@ struct PackedRows {
   }
 };
 
-void pack_rows(const PackedRows& packed, const float* x, ExecContext& ctx) {
+void pack_rows(const PackedRows& packed, const float* x, ComputeDtype activations,
+               ExecContext& ctx) {
   const std::int64_t width = packed.path->width;
   ctx.pool.parallel_for(packed.panels(), [&](std::int64_t index, int /*thread*/) {
     const std::int64_t rows = std::min(width, packed.rows - index * width);
     for (std::int64_t k0 = 0; k0 < packed.k; k0 += kGemmDepth) {
       packed.path->pack(x + index * width * packed.k + k0, packed.k, rows, packed.depth_at(k0),
                         packed.panel(k0, index));
+      round_activations(
+          activations,
+          {packed.panel(k0, index), static_cast<std::size_t>(packed.depth_at(k0) * width)},
+          ctx.isa);
     }
   });
 }
@@ -194,8 +200,21 @@ void multiply_packed(std::span<const LinearTask> tasks, const PackedRows& packed
 
 }  // namespace
 
+void round_activations(ComputeDtype dtype, std::span<float> values, Isa isa) {
+  if (dtype != ComputeDtype::kBF16 && dtype != ComputeDtype::kF16) return;
+  const DType stored = dtype == ComputeDtype::kBF16 ? DType::kBF16 : DType::kF16;
+  std::array<std::byte, 2 * 256> bytes;
+  while (!values.empty()) {
+    const std::size_t count = std::min<std::size_t>(values.size(), bytes.size() / 2);
+    const auto elements = static_cast<std::int64_t>(count);
+    encode_row(stored, values.data(), elements, bytes.data(), isa);
+    decode_row(stored, bytes.data(), elements, values.data(), isa);
+    values = values.subspan(count);
+  }
+}
+
 void linear_gemm(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
-                 ExecContext& ctx) {
+                 ComputeDtype activations, ExecContext& ctx) {
   const std::int64_t k = tasks.front().weight->shape[1];
   const GemmPath& path = gemm_path(ctx.isa);
   const std::size_t mark = ctx.workspace.mark();
@@ -207,7 +226,7 @@ void linear_gemm(std::span<const LinearTask> tasks, std::span<const float> x, st
   for (std::int64_t first = 0; first < rows; first += kPackedRows) {
     const PackedRows packed{
         .path = &path, .data = data, .rows = std::min(kPackedRows, rows - first), .k = k};
-    pack_rows(packed, x.data() + first * k, ctx);
+    pack_rows(packed, x.data() + first * k, activations, ctx);
     multiply_packed(tasks, packed, first, scratch, ctx);
   }
   ctx.workspace.release(mark);

@@ -77,9 +77,14 @@ void dot_f16(const DotJob& job, std::int64_t begin, std::int64_t end);
 extern const GemmPath kGemm;
 }  // namespace avx512
 
-/// The blocked product of many rows; ctx.isa is not kRef, sizes are checked.
+/// Rounds each value to bfloat16 or float16, ties to even, or leaves float32 as it is: what a
+/// four-bit weight's compute dtype does to activations.
+void round_activations(ComputeDtype dtype, std::span<float> values, Isa isa);
+
+/// The blocked product of many rows, x rounded to `activations` first; ctx.isa is not kRef, sizes
+/// are checked.
 void linear_gemm(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
-                 ExecContext& ctx);
+                 ComputeDtype activations, ExecContext& ctx);
 /// Its share of linear_workspace_bytes().
 std::size_t linear_gemm_workspace_bytes(std::int64_t rows, std::int64_t k, int threads);
 
