@@ -4,8 +4,13 @@
 #include <cassert>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <span>
 
+#include "shoehorn/error.h"
+
+#include "base/str_cat.h"
+#include "kernels/quantize_weight_paths.h"
 #include "quant/four_bit.h"
 #include "quant/int8_rows.h"
 
@@ -17,28 +22,54 @@ bool all_finite(std::span<const float> scales) {
                      [](float scale) { return std::isfinite(scale); });
 }
 
-std::span<const float> values(const float* x, std::int64_t count) {
-  return {x, static_cast<std::size_t>(count)};
+QuantizeInt8Row int8_path(Isa isa) {
+  if (isa >= Isa::kAvx512) return avx512::quantize_int8_row;
+  return isa == Isa::kAvx2 ? avx2::quantize_int8_row : nullptr;
+}
+
+QuantizeFourBitGroups four_bit_path(Isa isa) {
+  if (isa >= Isa::kAvx512) return avx512::quantize_four_bit_groups;
+  return isa == Isa::kAvx2 ? avx2::quantize_four_bit_groups : nullptr;
 }
 
 }  // namespace
 
 bool quantize_int8_weight(const float* x, std::int64_t rows, std::int64_t k, std::int8_t* cb,
-                          float* scb, Isa /*isa*/) {
+                          float* scb, Isa isa) {
   assert(rows >= 0 && k >= 0);
   const std::span<float> stats(scb, static_cast<std::size_t>(rows));
-  const std::span<std::int8_t> codes(cb, static_cast<std::size_t>(rows * k));
-  quantize_int8_rows(values(x, rows * k), rows, k, 0.0F, codes, stats, nullptr);
+  const QuantizeInt8Row path = int8_path(isa);
+  if (path == nullptr) {
+    const auto values = static_cast<std::size_t>(rows * k);
+    quantize_int8_rows({x, values}, rows, k, 0.0F, {cb, values}, stats, nullptr);
+    return all_finite(stats);
+  }
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const float stat = path(x + r * k, k, cb + r * k);
+    scb[r] = std::isnan(stat) ? std::numeric_limits<float>::quiet_NaN() : stat;
+  }
   return all_finite(stats);
 }
 
 bool quantize_four_bit_weight(QuantType type, std::int64_t blocksize, const float* x,
-                              std::int64_t n, std::uint8_t* packed, float* absmax, Isa /*isa*/) {
+                              std::int64_t n, std::uint8_t* packed, float* absmax, Isa isa) {
   assert(n >= 0);
-  const std::span<std::uint8_t> bytes(packed, static_cast<std::size_t>((n + 1) / 2));
-  const std::span<float> scales(absmax, static_cast<std::size_t>((n + blocksize - 1) / blocksize));
-  quantize_four_bit(type, blocksize, BnbParity::kCpu, values(x, n), bytes, scales);
-  return all_finite(scales);
+  const FourBitDecision& decision = four_bit_decision(type);
+  if (!is_four_bit_blocksize(blocksize)) {
+    throw ArgumentError(str_cat("blocksize: expected 32, 64, ... 4096, found ", blocksize));
+  }
+  const QuantizeFourBitGroups path = four_bit_path(isa);
+  const std::int64_t group = std::max(blocksize, kFourBitGroup);
+  const std::int64_t groups = path == nullptr ? 0 : n / group;
+  if (groups > 0) path(decision, blocksize, x, groups, packed, absmax);
+
+  const std::int64_t done = groups * group;
+  const auto rest = static_cast<std::size_t>(n - done);
+  const std::int64_t blocks = (n + blocksize - 1) / blocksize;
+  const auto rest_blocks = static_cast<std::size_t>(blocks - done / blocksize);
+  quantize_four_bit(type, blocksize, BnbParity::kCpu, {x + done, rest},
+                    {packed + done / 2, (rest + 1) / 2}, {absmax + done / blocksize, rest_blocks});
+  return all_finite({absmax, static_cast<std::size_t>(blocks)});
 }
 
 }  // namespace shoehorn
