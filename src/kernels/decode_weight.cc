@@ -1,8 +1,8 @@
 #include "kernels/decode_weight.h"
 
-#include <algorithm>
-
+#include "kernels/decode_four_bit_paths.h"
 #include "kernels/decode_row.h"
+#include "quant/four_bit.h"
 
 namespace shoehorn {
 namespace {
@@ -19,27 +19,19 @@ void decode_int8(const Int8Parts& parts, std::int64_t row, std::int64_t first, s
   }
 }
 
-void decode_four_bit(const FourBitParts& parts, std::int64_t begin, std::int64_t count,
-                     float* out) {
-  for (std::int64_t at = begin; at < begin + count;) {
-    const std::int64_t block = at / parts.blocksize;
-    const float absmax = parts.absmax_of(block);
-    const std::int64_t end = std::min((block + 1) * parts.blocksize, begin + count);
-    for (; at < end; ++at) {
-      const int byte = parts.packed[at / 2];
-      *out++ = parts.quant_map[at % 2 == 0 ? byte >> 4 : byte & 15] * absmax;
-    }
-  }
-}
-
 }  // namespace
+
+DecodeFourBitPath decode_four_bit_path(Isa isa) {
+  if (isa >= Isa::kAvx512) return avx512::decode_four_bit;
+  return isa >= Isa::kAvx2 ? avx2::decode_four_bit : dequantize_four_bit;
+}
 
 void decode_columns(const WeightView& weight, std::int64_t row, std::int64_t first,
                     std::int64_t count, float* out, Isa isa) {
   if (weight.form.quant_type == QuantType::kInt8) {
     decode_int8(int8_parts(weight), row, first, count, out);
   } else if (weight.form.is_four_bit()) {
-    decode_four_bit(four_bit_parts(weight), row * weight.shape[1] + first, count, out);
+    decode_four_bit_path(isa)(four_bit_parts(weight), row * weight.shape[1] + first, count, out);
   } else {
     const DType dtype = weight.form.dtype;
     const std::size_t at = packed_bytes(dtype, row * weight.shape[1] + first).value();

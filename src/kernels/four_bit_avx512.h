@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include <immintrin.h>
 
@@ -10,6 +11,14 @@
 #include "quant/weight_form.h"
 
 namespace shoehorn::avx512 {
+
+// What FourBitParts::absmax_of() says.
+static inline float absmax_at(const FourBitParts& parts, std::int64_t block) {
+  if (parts.absmax != nullptr) return parts.absmax[block];
+  const float scale = parts.nested_absmax[block / kNestedBlocksize];
+  const float scaled = parts.nested_quant_map[parts.absmax_codes[block]] * scale;
+  return scaled + parts.nested_offset;
+}
 
 // out[i] = absmax[first + i] of nested parts, count of them:
 // fl(fl(nested_quant_map[code] · nested_absmax[block / 256]) + nested_offset).
@@ -41,8 +50,9 @@ static inline __m512 block_scales(const float* scales) {
   if (Blocks == 1) return _mm512_set1_ps(*scales);
   if (Blocks == 2) {
     const __m512i halves = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
-    const __m128i pair = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(scales));
-    return _mm512_permutexvar_ps(halves, _mm512_broadcast_f32x2(_mm_castsi128_ps(pair)));
+    double pair;  // of scales, so that the load itself repeats them
+    std::memcpy(&pair, scales, sizeof(pair));
+    return _mm512_permutexvar_ps(halves, _mm512_castpd_ps(_mm512_set1_pd(pair)));
   }
   const __m512i quarters = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
   return _mm512_permutexvar_ps(quarters, _mm512_broadcast_f32x4(_mm_loadu_ps(scales)));

@@ -93,6 +93,17 @@ static inline Rows<R> rows_at(const Kernel& kernel, std::int64_t n, std::int64_t
   return rows;
 }
 
+// Asks for the absmax of row n, which its kernel will otherwise wait for.
+static inline void prefetch_absmax(const FourBitDotJob& job, std::int64_t n) {
+  const std::int64_t blocks = job.k / job.parts.blocksize;
+  const bool nested = job.parts.absmax == nullptr;
+  const auto* const start =
+      nested ? job.parts.absmax_codes + n * blocks
+             : reinterpret_cast<const std::uint8_t*>(job.parts.absmax + n * blocks);
+  const std::int64_t bytes = nested ? blocks : blocks * static_cast<std::int64_t>(sizeof(float));
+  for (std::int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(start + at, 0, 3);
+}
+
 // Outputs begin <= n < end, R rows of W side by side. `scratch`: the absmax of R rows.
 template <int R, typename Kernel>
 static inline void dot_streams(const Kernel& kernel, std::int64_t begin, std::int64_t end,
@@ -106,7 +117,11 @@ static inline void dot_streams(const Kernel& kernel, std::int64_t begin, std::in
     const std::uint8_t* const start = job.parts.packed + begin * row_bytes + r * stream_bytes;
     for (std::int64_t at = 0; at < distance; at += 64) __builtin_prefetch(start + at, 0, 2);
   }
+  const std::int64_t rows_ahead = distance / row_bytes + 1;
   for (std::int64_t i = 0; i < length; ++i) {
+    for (std::int64_t r = 0; r < R && i + rows_ahead < length; ++r) {
+      prefetch_absmax(job, begin + r * length + i + rows_ahead);
+    }
     // What is prefetched must lie in the stream: what follows is another's, or another thread's.
     const std::int64_t last_byte = (length - i) * row_bytes - distance;
     outputs<R>(kernel, rows_at<R>(kernel, begin + i, length, scratch), begin + i, length,

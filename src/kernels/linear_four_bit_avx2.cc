@@ -1,10 +1,8 @@
-// Dot products of a few rows with NF4 and FP4 weights, 32 packed bytes, 64 values, at a time. A
-// float32 code is looked up as four bytes, each in a table of sixteen, and put together by
-// interleaving: 24 shuffles for 64 values, where permutations of eight floats, two tables and a
-// blend, take twice as many. x is permuted once to match. linear_four_bit_avx512.cc is its twin.
+// Dot products of a few rows with NF4 and FP4 weights, 32 packed bytes, 64 values, at a time. x is
+// permuted once to match how codes are looked up (four_bit_avx2.h). linear_four_bit_avx512.cc is
+// its twin.
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include <immintrin.h>
 
@@ -22,43 +20,12 @@ using four_bit::Rows;
 constexpr std::int64_t kChunk = 64;  // values
 constexpr std::int64_t kChunkBytes = 32;
 
-// Byte b of each of the sixteen codes, in both halves of a register.
-struct Tables {
-  __m256i bytes[4];
-
-  explicit Tables(const float* quant_map) {
-    std::uint8_t codes[64];
-    std::memcpy(codes, quant_map, sizeof(codes));
-    for (int b = 0; b < 4; ++b) {
-      alignas(16) std::uint8_t table[16];
-      for (int i = 0; i < 16; ++i) table[i] = codes[4 * i + b];
-      bytes[b] = _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<__m128i*>(table)));
-    }
-  }
-
-  // 32 codes as four vectors: lanes 0-3 of vector q are of indices 4 q + lane, 4-7 of those 16 on.
-  void look_up(__m256i indices, __m256 (&values)[4]) const {
-    const __m256i b0 = _mm256_shuffle_epi8(bytes[0], indices);
-    const __m256i b1 = _mm256_shuffle_epi8(bytes[1], indices);
-    const __m256i b2 = _mm256_shuffle_epi8(bytes[2], indices);
-    const __m256i b3 = _mm256_shuffle_epi8(bytes[3], indices);
-    const __m256i low0 = _mm256_unpacklo_epi8(b0, b1);
-    const __m256i low1 = _mm256_unpackhi_epi8(b0, b1);
-    const __m256i high0 = _mm256_unpacklo_epi8(b2, b3);
-    const __m256i high1 = _mm256_unpackhi_epi8(b2, b3);
-    values[0] = _mm256_castsi256_ps(_mm256_unpacklo_epi16(low0, high0));
-    values[1] = _mm256_castsi256_ps(_mm256_unpackhi_epi16(low0, high0));
-    values[2] = _mm256_castsi256_ps(_mm256_unpacklo_epi16(low1, high1));
-    values[3] = _mm256_castsi256_ps(_mm256_unpackhi_epi16(low1, high1));
-  }
-};
-
 // A chunk is two blocks of 32, the lower and the upper half of the lanes, or lies in one block.
 template <int Blocks>
 struct Kernel {
   const FourBitDotJob& job;
   const float* x;
-  Tables tables;
+  FourBitTables tables;
   int shift;  // of the blocksize
 
   Kernel(const FourBitDotJob& job, const float* x)

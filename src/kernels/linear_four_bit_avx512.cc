@@ -54,8 +54,9 @@ struct Kernel {
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r) {
         const void* const from = rows.packed[r] + at + byte;
-        const __m512i words =
-            Half ? _mm512_maskz_loadu_epi32(0xFF, from) : _mm512_loadu_si512(from);
+        __m512i words = Half ? _mm512_maskz_loadu_epi32(0xFF, from) : _mm512_loadu_si512(from);
+        // One load, not one for each use: three of the four addresses cross a line.
+        asm("" : "+v"(words));
         high[r] = _mm512_permutexvar_ps(_mm512_srli_epi32(words, 4), table);
         low[r] = _mm512_permutexvar_ps(words, table);
       }
@@ -104,7 +105,7 @@ struct Kernel {
     for (; at + kChunkBytes <= bytes; at += kChunkBytes) {
       const std::int64_t distance = at < ahead.last_byte ? ahead.bytes : 0;
 #pragma GCC unroll 4
-      for (int r = 0; r < R; ++r) __builtin_prefetch(rows.packed[r] + at + distance, 0, 2);
+      for (int r = 0; r < R; ++r) __builtin_prefetch(rows.packed[r] + at + distance, 0, 3);
       add_chunk<false>(rows, at, inputs, acc);
     }
     if (at < bytes) add_chunk<true>(rows, at, inputs, acc);

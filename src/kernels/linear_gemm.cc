@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/decode_four_bit_paths.h"
 #include "kernels/decode_row.h"
 #include "kernels/decode_row_paths.h"
 #include "kernels/decode_weight.h"
@@ -83,6 +84,13 @@ class StoredGroups {
  public:
   StoredGroups(const Tile& tile, const GemmPath& path, Isa isa)
       : tile_(tile), group_(path.group), weight_(*tile.task->weight), isa_(isa) {
+    if (weight_.form.is_four_bit()) {
+      four_bit_ = four_bit_parts(weight_);
+      decode_four_bit_ = decode_four_bit_path(isa);
+      // Only where rows begin at a byte is it known which lines to ask for ahead.
+      if (weight_.shape[1] % 2 == 0) row_bytes_ = bytes_of(weight_.shape[1]);
+      return;
+    }
     if (weight_.form.is_quantized()) return;
     decode_ = decode_path_for(weight_.form.dtype, isa);
     row_bytes_ = bytes_of(weight_.shape[1]);
@@ -91,6 +99,14 @@ class StoredGroups {
   // Rows n .. n + count - 1 of the tile, columns k0 .. k0 + depth - 1, as float32.
   void widen(std::int64_t n, std::int64_t k0, std::int64_t depth, float* out) const {
     const std::int64_t count = std::min(group_, tile_.outputs - n);
+    if (decode_four_bit_ != nullptr) {
+      const std::int64_t k = weight_.shape[1];
+      for (std::int64_t r = 0; r < count; ++r) {
+        decode_four_bit_(four_bit_, (tile_.first_output + n + r) * k + k0, depth,
+                         out + r * kWidenedStride);
+      }
+      return;
+    }
     if (decode_ == nullptr) {
       for (std::int64_t r = 0; r < count; ++r) {
         decode_columns(weight_, tile_.first_output + n + r, k0, depth, out + r * kWidenedStride,
@@ -106,7 +122,7 @@ class StoredGroups {
 
   // What is widened after that.
   NextWeights after(std::int64_t n, std::int64_t k0) const {
-    if (decode_ == nullptr) return {.first = weight_.data};
+    if (row_bytes_ == 0) return {.first = weight_.data};
     n += group_;
     if (n >= tile_.outputs) {
       n = 0;
@@ -121,6 +137,7 @@ class StoredGroups {
  private:
   // kGemmDepth is a multiple of every block's elements, so a depth block is whole blocks.
   std::int64_t bytes_of(std::int64_t columns) const {
+    if (decode_four_bit_ != nullptr) return columns / 2;
     return static_cast<std::int64_t>(packed_bytes(weight_.form.dtype, columns).value());
   }
   const std::byte* at(std::int64_t n, std::int64_t k0) const {
@@ -132,7 +149,9 @@ class StoredGroups {
   const WeightView& weight_;
   Isa isa_;
   DecodePath decode_ = nullptr;  // null: quantized
-  std::int64_t row_bytes_ = 0;
+  DecodeFourBitPath decode_four_bit_ = nullptr;
+  FourBitParts four_bit_;
+  std::int64_t row_bytes_ = 0;  // 0: not known
 };
 
 void run_tile(const Tile& tile, const PackedRows& packed, std::int64_t row_offset, float* scratch,
