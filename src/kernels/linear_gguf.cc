@@ -1,8 +1,11 @@
 #include "kernels/linear_gguf.h"
 
+#include "kernels/linear_gguf_paths.h"
+
 namespace shoehorn {
 
-DotPath gguf_dot_path(DType /*dtype*/, Isa /*isa*/) {
+DotPath gguf_dot_path(DType dtype, Isa isa) {
+  if (isa >= Isa::kAvx512) return avx512::gguf_dot_path(dtype);
   return nullptr;
 }
 
