@@ -13,8 +13,6 @@ namespace shoehorn::amx {
 namespace {
 
 constexpr std::int64_t kGroup = 2 * kTileRows;
-// Bytes of a tile of sums, and of 64 columns of a panel.
-constexpr std::int64_t kTileBytes = kTileRows * kTileRowBytes;
 constexpr std::int64_t kSumsOfTile = kTileRows * kInt8PanelRows;
 
 void copy(const std::int8_t* w, std::int64_t row_bytes, std::int64_t count, std::int64_t depth,
