@@ -467,7 +467,8 @@ TEST(QuantizeBlockwise, WithoutParityCodesDifferByOneOrAtZero) {
       }
     }
   }
-  EXPECT_LT(off_by_one, values / 200);
+  // Some 0.1 % where values are normal, more where many are near zero.
+  EXPECT_LT(off_by_one, values / 50);
 }
 
 TEST(DequantizeBlockwise, ValuesAreThoseOfBitsandbytes) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 
 #include "shoehorn/error.h"
@@ -37,6 +38,14 @@ float bin_centre(float value) {
   return -1.0F + 2.0F * static_cast<float>(bin) / 65535.0F;
 }
 
+/// Their CPU library compares floats, and so passes over NaN.
+float block_absmax(std::span<const float> x, BnbParity parity) {
+  if (parity != BnbParity::kCpu) return absolute_maximum(x);
+  float most = 0.0F;
+  for (const float value : x) most = std::fabs(value) > most ? std::fabs(value) : most;
+  return most;
+}
+
 void check(std::int64_t blocksize, std::size_t values, std::size_t codes, std::size_t absmax) {
   if (blocksize < 1) {
     throw ArgumentError(str_cat("blocksize: expected 1 or more, found ", blocksize));
@@ -60,7 +69,7 @@ void quantize_blockwise(std::span<const float, 256> map, std::int64_t blocksize,
   for (std::size_t b = 0; b < absmax.size(); ++b) {
     const std::size_t first = b * block;
     const std::size_t end = first + std::min(block, x.size() - first);
-    absmax[b] = absolute_maximum(x.subspan(first, end - first));
+    absmax[b] = block_absmax(x.subspan(first, end - first), parity);
     if (absmax[b] == 0.0F) {
       std::fill(codes.begin() + static_cast<std::ptrdiff_t>(first),
                 codes.begin() + static_cast<std::ptrdiff_t>(end), std::uint8_t{0});

@@ -14,7 +14,8 @@ namespace shoehorn {
 ///   map     ascending values of the 256 codes: dynamic_map(), unsigned_dynamic_map()
 ///   x       [n] float32
 ///   codes   [n]
-///   absmax  [ceil(n / blocksize)] max |x| of each block, NaN where a value is NaN
+///   absmax  [ceil(n / blocksize)] max |x| of each block, NaN where a value is NaN (kCpu: of those
+///   that are not)
 ///
 /// code = number of midpoints fl((map[i] + map[i + 1]) / 2) strictly below v = fl(x · fl(1 /
 /// absmax)): the nearest value. kCpu asks that of the centre of one of 65536 even bins of [-1, 1]
