@@ -27,13 +27,93 @@ LoadOptions LoadFlags::load() const {
   for (std::string name; std::getline(classes, name, ',');) {
     if (!name.empty()) result.no_split_module_classes.push_back(name);
   }
+  result.quantization_config = quantization;
+  if (!compute_dtype.empty()) result.quantization_config->bnb_4bit_compute_dtype = compute_dtype;
+  if (says_threshold) result.quantization_config->llm_int8_threshold = threshold;
   const auto bar = std::make_shared<LoadProgress>();
   result.on_progress = [bar](const std::string& what, std::uint64_t done, std::uint64_t total) {
     bar->update(what, done, total);
   };
   result.on_note = [bar](const std::string& note) { bar->note(note); };
+  if (quantization.load_in_4bit && !says_quant_type) {
+    bar->note("--load-in-4bit is fp4, as in transformers; --bnb-4bit-quant-type nf4 loses less");
+  }
   return result;
 }
+
+namespace {
+
+void add_quantization_flags(CLI::App& command, LoadFlags& flags) {
+  BitsAndBytesConfig& q = flags.quantization;
+  LoadOptions& o = flags.options;
+  const std::string group = "Quantization (bitsandbytes)";
+  CLI::Option* int8 = command.add_flag("--load-in-8bit", q.load_in_8bit, "LLM.int8()");
+  int8->group(group);
+  command.add_flag("--load-in-4bit", q.load_in_4bit, "FP4 or NF4")->excludes(int8)->group(group);
+  command
+      .add_option_function<std::string>(
+          "--bnb-4bit-quant-type",
+          [&flags](const std::string& type) {
+            flags.quantization.bnb_4bit_quant_type = type;
+            flags.says_quant_type = true;
+          },
+          "fp4 or nf4")
+      ->check(CLI::IsMember({"fp4", "nf4"}))
+      ->group(group);
+  command
+      .add_flag("--bnb-4bit-use-double-quant", q.bnb_4bit_use_double_quant,
+                "Scales in 8 bits as well: 4.13 bits a weight in place of 4.5")
+      ->group(group);
+  command
+      .add_option("--bnb-4bit-compute-dtype", flags.compute_dtype,
+                  "What 4-bit weights are multiplied in; int8: activations are quantized too")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16", "int8"}))
+      ->group(group);
+  command
+      .add_option("--bnb-4bit-quant-storage", q.bnb_4bit_quant_storage,
+                  "What packed bytes are called in a file")
+      ->check(CLI::IsMember({"uint8", "int8", "float16", "bfloat16", "float32", "float64"}))
+      ->group(group);
+  command
+      .add_option_function<double>(
+          "--llm-int8-threshold",
+          [&flags](double threshold) {
+            flags.threshold = threshold;
+            flags.says_threshold = true;
+          },
+          "Activations from it on stay floats; 0: none do (default 6)")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  command
+      .add_option("--llm-int8-skip-modules", q.llm_int8_skip_modules,
+                  "Modules to leave alone, A,B: ends of names, or regular expressions for starts; "
+                  "beside the head and what is tied")
+      ->delimiter(',')
+      ->group(group);
+  command
+      .add_flag("--llm-int8-skip-modules-replace", q.llm_int8_skip_modules_replace,
+                "The list replaces the default skips, as transformers reads it")
+      ->group(group);
+  command
+      .add_flag("--llm-int8-has-fp16-weight", q.llm_int8_has_fp16_weight,
+                "8 bit: leave weights as they are")
+      ->group(group);
+  command
+      .add_flag("--llm-int8-enable-fp32-cpu-offload", q.llm_int8_enable_fp32_cpu_offload,
+                "Accepted: quantized weights run anywhere without it")
+      ->group(group);
+  command
+      .add_option("--bnb-parity", o.bnb_parity,
+                  "Whose rule where bitsandbytes differs from itself: none (the better), cpu, cuda")
+      ->check(CLI::IsMember({"none", "cpu", "cuda"}))
+      ->group(group);
+  command
+      .add_option("--offload-folder", o.offload_folder,
+                  "Where weights that are quantized here and streamed are kept")
+      ->group(group);
+}
+
+}  // namespace
 
 void add_load_flags(CLI::App& command, LoadFlags& flags) {
   LoadOptions& o = flags.options;
@@ -79,6 +159,7 @@ void add_load_flags(CLI::App& command, LoadFlags& flags) {
   command.add_option("--config", o.config, "Another config.json than the checkpoint's")
       ->group(group);
   command.add_flag("--strict", o.strict, "Unexpected tensors are an error")->group(group);
+  add_quantization_flags(command, flags);
 }
 
 }  // namespace shoehorn::cli

@@ -14,6 +14,11 @@ struct LoadFlags {
   std::string model;
   std::string max_memory;  // "0=10GiB,cpu=6GiB"
   std::string no_split;    // "A,B"
+  BitsAndBytesConfig quantization;
+  std::string compute_dtype;  // --bnb-4bit-compute-dtype; empty: not given
+  double threshold = 6.0;
+  bool says_quant_type = false;
+  bool says_threshold = false;
   LoadOptions options;
 
   /// Throws ArgumentError for a --max-memory that cannot be read.

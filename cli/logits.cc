@@ -57,6 +57,8 @@ void add_logits(CLI::App& app) {
       "Writes the logits after every token to a safetensors file\n\n"
       "  shoehorn logits MODEL --ids 1,2,3 --out logits.safetensors\n"
       "  shoehorn logits MODEL --ids-file batch.safetensors --out logits.safetensors");
+  // What is compared with a reference follows the reference, slips included.
+  flags->load.options.bnb_parity = "cpu";
   add_load_flags(*command, flags->load);
   command->add_option("--ids", flags->ids, "Token ids")->delimiter(',');
   command->add_option("--ids-file", flags->ids_file,

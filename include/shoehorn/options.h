@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "shoehorn/quantization.h"
+
 namespace shoehorn {
 
 /// How a model is loaded, or would be: `from_pretrained`, `plan` and `inspect` read the same
@@ -28,6 +30,14 @@ struct LoadOptions {
   std::vector<std::string> no_split_module_classes = {};
   /// "auto" (as stored), "float32", "bfloat16", "float16": the type of the weights in memory.
   std::string dtype = "auto";
+  /// Quantize while loading, or how to compute with what is quantized already.
+  std::optional<BitsAndBytesConfig> quantization_config = {};
+  /// "none", "cpu" or "cuda": whose rule holds where bitsandbytes differs from itself (the codes of
+  /// nested absmax, the int8 constant); none takes the better one.
+  std::string bnb_parity = "none";
+  /// Where weights that are converted on the way in and do not fit in memory are kept; empty:
+  /// shoehorn/weights in the user's cache folder.
+  std::filesystem::path offload_folder = {};
   /// Type of the KV cache; "auto": 16 bits of the model's kind, 32 for a float32 model.
   std::string kv_dtype = "auto";
   /// Positions to plan the KV cache for; 0: the model's own maximum, at most 4096.

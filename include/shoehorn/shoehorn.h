@@ -7,10 +7,11 @@
 //     std::cout << piece << std::flush;
 //   }
 //
-//   options.h      what may be asked for
+//   options.h      what may be asked for; quantization.h the part about 8 and 4 bits
 //   model.h        from_pretrained, Model, Session
 //   generation.h   text as it comes
 //   plan.h         where everything would go
+//   quantize.h     a folder in 8 or 4 bits that transformers opens
 //   inspect.h      what is in a checkpoint
 //   tokenizer.h    text to ids and back; detokenizer.h id by id
 //   logits_file.h  logits as safetensors files
@@ -27,4 +28,6 @@
 #include "shoehorn/model.h"
 #include "shoehorn/options.h"
 #include "shoehorn/plan.h"
+#include "shoehorn/quantization.h"
+#include "shoehorn/quantize.h"
 #include "shoehorn/tokenizer.h"

@@ -1,8 +1,11 @@
 #include "shoehorn/inspect.h"
 
 #include <array>
+#include <map>
+#include <set>
 #include <sstream>
 #include <unordered_map>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -23,7 +26,8 @@ constexpr std::array<double, 4> kRowBytes = {4, 2, 1, 0.5};
 
 struct Facts {
   std::int64_t parameters = 0;  // tied ones once
-  std::size_t footprint = 0;    // in the checkpoint's own types
+  std::size_t footprint = 0;    // as transformers counts it
+  std::size_t weights = 0;      // what they take, scales included
   std::size_t kv_cache = 0;     // for shape.max_context positions
   std::size_t around = 0;       // process, workspace and reserve
   std::size_t free = 0;         // what a default budget would be
@@ -36,9 +40,12 @@ Facts gather(const OpenedModel& opened, const RunShape& shape) {
     const PlanNode& node = tree.node(id);
     if (node.kind == NodeKind::kParameter && node.storage == id) {
       facts.parameters += static_cast<std::int64_t>(node.elements);
-      facts.footprint +=
-          packed_bytes(node.dtype, static_cast<std::int64_t>(node.elements)).value_or(0);
     }
+  }
+  facts.footprint = memory_footprint(opened.resolved.tree);
+  std::set<StorageId> counted;
+  for (const ResolvedWeight& weight : opened.resolved.weights) {
+    if (counted.insert(storage_of(weight)).second) facts.weights += resident_bytes(weight);
   }
   facts.kv_cache = kv_cache_bytes(opened, shape, shape.max_context);
   facts.around = process_memory().rss_bytes + shape.workspace_bytes;
@@ -86,11 +93,55 @@ Json tree_json(const Module& module) {
   return json;
 }
 
+/// What was, or would be, quantized, and why the other linear modules are not.
+Json quantization_json(const OpenedModel& opened) {
+  const ResolvedModel& model = opened.resolved;
+  if (model.quant_type == QuantType::kNone && model.kept_linears.empty()) return nullptr;
+  Json json{{"stored", model.quantized_checkpoint},
+            {"compute_dtype", to_string(opened.compute.dtype)},
+            {"llm_int8_threshold", opened.compute.llm_int8_threshold},
+            {"quantized", Json::object()},
+            {"kept", Json::object()}};
+  for (const ResolvedWeight& weight : model.weights) {
+    if (!weight.form.is_quantized()) continue;
+    Json& entry = json["quantized"][weight.path];
+    entry = {{"quant_type", to_string(weight.form.quant_type)},
+             {"dtype", dtype_info(weight.form.dtype).torch_name},
+             {"bytes", resident_bytes(weight)}};
+    if (weight.form.is_four_bit()) {
+      entry["blocksize"] = weight.form.blocksize;
+      entry["nested"] = weight.form.nested;
+    }
+  }
+  for (const auto& [path, reason] : model.kept_linears) json["kept"][path] = reason;
+  return json;
+}
+
+std::string form_text(const WeightForm& form) {
+  std::string text = "as " + std::string(to_string(form.quant_type));
+  if (form.nested) text += " double";
+  return text;
+}
+
+/// Kept modules by reason, layers written once.
+std::string kept_text(const std::map<std::string, std::string>& kept) {
+  std::map<std::string, std::vector<std::string>> by_reason;
+  for (const auto& [path, reason] : kept) by_reason[reason].push_back(path);
+  std::string text;
+  for (const auto& [reason, paths] : by_reason) {
+    text += "  not quantized: " + paths.front();
+    if (paths.size() > 1) text += " and " + std::to_string(paths.size() - 1) + " more";
+    text += " (" + reason + ")\n";
+  }
+  return text;
+}
+
 Json report_json(const OpenedModel& opened, const RunShape& shape, const Facts& facts,
                  const std::vector<EstimateRow>& rows) {
   Json json{{"format", opened.checkpoint->format()},
             {"parameters", facts.parameters},
             {"footprint_bytes", facts.footprint},
+            {"weight_bytes", facts.weights},
             {"kv_cache_bytes", facts.kv_cache},
             {"max_context", shape.max_context},
             {"kv_dtype", dtype_info(shape.kv_dtype).torch_name},
@@ -104,6 +155,7 @@ Json report_json(const OpenedModel& opened, const RunShape& shape, const Facts& 
     row["training_bytes"] = rows[i].can_train ? Json(rows[i].training.value) : Json(nullptr);
     json["estimate"].push_back(row);
   }
+  json["quantization"] = quantization_json(opened);
   json["ties"] = Json::array();
   for (const Tie& tie : opened.resolved.tree.ties) json["ties"].push_back({tie.owner, tie.alias});
   json["no_split_module_classes"] = opened.resolved.tree.no_split_module_classes;
@@ -130,13 +182,19 @@ InspectReport inspect(const std::string& model, const LoadOptions& options) {
   for (const ResolvedWeight& weight : opened.resolved.weights) weights[weight.path] = &weight;
   const auto bytes_of = [&](const std::string& path) {
     const auto weight = weights.find(path);
-    return weight == weights.end() ? std::size_t{0} : weight->second->source->bytes;
+    return weight == weights.end() ? std::size_t{0} : resident_bytes(*weight->second);
+  };
+  const auto annotate = [&](const std::string& path) {
+    const auto weight = weights.find(path);
+    const bool quantized = weight != weights.end() && weight->second->form.is_quantized();
+    return quantized ? form_text(weight->second->form) : std::string();
   };
   std::ostringstream text;
   text << opened.checkpoint->path().string() << "\n  " << opened.checkpoint->format() << ", "
        << opened.checkpoint->files().size() << " files, " << facts.parameters << " parameters, "
-       << human_size(facts.footprint) << "\n\n"
-       << tree_text(opened.resolved.tree, {.bytes_of = bytes_of}) << '\n'
+       << human_size(facts.weights) << '\n'
+       << kept_text(opened.resolved.kept_linears) << '\n'
+       << tree_text(opened.resolved.tree, {.bytes_of = bytes_of, .annotate = annotate}) << '\n'
        << estimate_text(rows, opened.checkpoint->path().filename().string(),
                         own_columns(facts, shape), {.width = 120});
   if (options.on_note) {

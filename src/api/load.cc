@@ -9,6 +9,7 @@
 #include "api/model_impl.h"
 #include "api/plan_report.h"
 #include "api/prepare.h"
+#include "weights/weight_cache.h"
 
 namespace shoehorn {
 namespace {
@@ -32,8 +33,9 @@ GenerationConfig generation_config(const Checkpoint& checkpoint, const LoadOptio
 ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
   const RunShape& shape = prepared.shape;
   ModelParts parts;
-  parts.groups = place_weights(prepared.opened.resolved,
-                               [&](std::string_view path) { return prepared.device_of(path); });
+  parts.groups = place_weights(
+      prepared.opened.resolved, [&](std::string_view path) { return prepared.device_of(path); },
+      prepared.opened.compute, prepared.opened.parity);
   parts.group_devices = compute_devices(parts.groups);
   for (std::size_t i = 0; i < prepared.plan.layer_devices.size(); ++i) {
     const DeviceKey key = prepared.plan.layer_devices[i];
@@ -55,6 +57,12 @@ ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
   }
   parts.pool = std::make_unique<ThreadPool>(shape.threads);
   parts.isa = shape.isa;
+  fill_weight_cache(
+      *prepared.opened.checkpoint, parts.groups,
+      options.offload_folder.empty() ? default_weight_cache() : options.offload_folder, *parts.pool,
+      parts.isa, [&](std::size_t done, std::size_t total) {
+        if (options.on_progress) options.on_progress("quantizing", done, total);
+      });
   parts.kv_dtype = shape.kv_dtype;
   parts.max_rows = shape.max_rows;
   parts.workspace_bytes = shape.workspace_bytes;

@@ -38,13 +38,7 @@ const HfDeviceMap& Model::hf_device_map() const {
 }
 
 std::size_t Model::get_memory_footprint() const {
-  std::size_t bytes = 0;
-  for (const TreeTensor& tensor : tree_tensors(impl_->tree)) {
-    const bool alias =
-        std::ranges::find(impl_->tree.ties, tensor.path, &Tie::alias) != impl_->tree.ties.end();
-    if (!alias) bytes += packed_bytes(tensor.dtype, tensor.shape.elements()).value();
-  }
-  return bytes;
+  return memory_footprint(impl_->tree);
 }
 
 std::int64_t Model::vocab_size() const {

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <unordered_map>
+#include <map>
+#include <optional>
 
 #include "shoehorn/error.h"
 
@@ -11,6 +12,7 @@
 #include "base/machine.h"
 #include "base/str_cat.h"
 #include "checkpoint/model_path.h"
+#include "checkpoint/quantization_config.h"
 #include "model/loaded_model.h"
 #include "plan/planner_accelerate.h"
 #include "plan/planner_shoehorn.h"
@@ -39,21 +41,20 @@ DType auto_kv_dtype(DType model) {
 
 std::vector<WeightCost> weight_costs(const ResolvedModel& model) {
   std::vector<WeightCost> costs;
-  std::unordered_map<const TensorInfo*, std::size_t> seen;
+  std::map<StorageId, std::size_t> seen;
   for (const ResolvedWeight& weight : model.weights) {
-    const auto elements = static_cast<double>(weight.source->shape.elements());
-    const double flops =
-        weight.source->shape.rank() >= 2 && !is_looked_up(weight) ? 2 * elements : 0;
-    if (const auto owner = seen.find(weight.source); owner != seen.end()) {
+    const auto elements = static_cast<double>(weight.shape.elements());
+    const double flops = weight.shape.rank() >= 2 && !is_looked_up(weight) ? 2 * elements : 0;
+    if (const auto owner = seen.find(storage_of(weight)); owner != seen.end()) {
       // The head shares the embedding's bytes: all of them are read in every pass.
       costs[owner->second].flops_per_token += flops;
       costs[owner->second].rows_only = costs[owner->second].rows_only && is_looked_up(weight);
       continue;
     }
-    seen.emplace(weight.source, costs.size());
+    seen.emplace(storage_of(weight), costs.size());
     costs.push_back({.path = weight.path,
                      .resident_bytes = resident_bytes(weight),
-                     .streamed_bytes = weight.source->bytes,
+                     .streamed_bytes = streamed_bytes(weight),
                      .staging_bytes = resident_bytes(weight),
                      .flops_per_token = flops,
                      .rows_only = is_looked_up(weight)});
@@ -93,6 +94,15 @@ ReferenceRequest reference_request(const OpenedModel& opened, const LoadOptions&
                                   PyNumber{static_cast<double>(device.limit_bytes), false});
   }
   if (!options.max_memory.empty()) request.max_memory = request.detected;
+  if (opened.resolved.quant_type != QuantType::kNone) {
+    // transformers' quantizer counts packed values alone and leaves a tenth of every budget.
+    request.quantizer_share = 0.9;
+    for (const ResolvedWeight& weight : opened.resolved.weights) {
+      if (!weight.form.is_quantized()) continue;
+      const bool int8 = weight.form.quant_type == QuantType::kInt8;
+      request.sizes.element_size[weight.path] = PyNumber{int8 ? 1.0 : 0.5, !int8};
+    }
+  }
   return request;
 }
 
@@ -127,6 +137,71 @@ Plan make_plan(const OpenedModel& opened, const Machine& machine, const LoadOpti
 
 }  // namespace
 
+namespace {
+
+BnbParity parity_from_name(const std::string& name) {
+  if (name == "none") return BnbParity::kNone;
+  if (name == "cpu") return BnbParity::kCpu;
+  if (name == "cuda") return BnbParity::kCuda;
+  throw ArgumentError(str_cat("bnb_parity \"", name, "\" is not one of none, cpu, cuda"));
+}
+
+/// What the user asks to quantize, checked; null where nothing, or where it is done already.
+const BitsAndBytesConfig* asked_quantization(const LoadOptions& options) {
+  if (!options.quantization_config) return nullptr;
+  const BitsAndBytesConfig& config = *options.quantization_config;
+  if (const auto problem = find_quantization_problem(config)) throw ArgumentError(*problem);
+  return config.load_in_4bit || config.load_in_8bit ? &config : nullptr;
+}
+
+void add_quantization_notes(OpenedModel& opened, const LoadOptions& options,
+                            const std::optional<BitsAndBytesConfig>& stored) {
+  const BitsAndBytesConfig* user =
+      options.quantization_config ? &*options.quantization_config : nullptr;
+  const ResolvedModel& resolved = opened.resolved;
+  if (user != nullptr && user->llm_int8_enable_fp32_cpu_offload) {
+    opened.notes.push_back(
+        "llm_int8_enable_fp32_cpu_offload has no effect: quantized weights stay "
+        "quantized on every device");
+  }
+  if (resolved.quantized_checkpoint && asked_quantization(options) != nullptr) {
+    opened.notes.push_back(str_cat("the checkpoint is quantized already (",
+                                   to_string(resolved.quant_type),
+                                   "): it is used as it is; --dtype and the compute dtype still "
+                                   "count"));
+  }
+  if (stored && !resolved.quantized_checkpoint) {
+    opened.notes.push_back("config.json has a quantization_config, but no weight is quantized");
+  }
+  const bool four_bit = WeightForm{.quant_type = resolved.quant_type}.is_four_bit();
+  const bool user_says = user != nullptr && user->bnb_4bit_compute_dtype.value_or("auto") != "auto";
+  const bool file_says =
+      stored && resolved.quantized_checkpoint && (user == nullptr || !user->bnb_4bit_compute_dtype);
+  if (four_bit && !user_says && !file_says) {
+    opened.notes.push_back(str_cat("compute dtype auto: ", to_string(opened.compute.dtype), " for ",
+                                   to_string(resolved.quant_type),
+                                   " (--bnb-4bit-compute-dtype chooses)"));
+  }
+}
+
+/// Holds the checkpoint against its architecture, quantized or to be quantized as it may be.
+void resolve(OpenedModel& opened, const Config& config, const LoadOptions& options) {
+  const std::optional<BitsAndBytesConfig> stored = parse_quantization_config(config, &opened.notes);
+  opened.parity = parity_from_name(options.bnb_parity);
+  opened.resolved = resolve_model(*opened.architecture, *opened.checkpoint,
+                                  {.dtype = asked_dtype(options.dtype, "dtype"),
+                                   .strict = options.strict,
+                                   .quantization = asked_quantization(options)});
+  opened.compute =
+      weight_compute(options.quantization_config ? &*options.quantization_config : nullptr,
+                     stored && opened.resolved.quantized_checkpoint ? &*stored : nullptr,
+                     opened.resolved.quant_type);
+  opened.compute.bnb_cpu_constant = opened.parity == BnbParity::kCpu;
+  add_quantization_notes(opened, options, stored);
+}
+
+}  // namespace
+
 OpenedModel open_model(const std::string& model, const LoadOptions& options) {
   OpenedModel opened;
   const auto path = resolve_model_path(model);
@@ -136,8 +211,7 @@ OpenedModel open_model(const std::string& model, const LoadOptions& options) {
   const auto config_path = options.config.empty() ? path / "config.json" : options.config;
   opened.architecture =
       make_architecture(Config::parse(opened.checkpoint->config_json(), config_path));
-  opened.resolved = resolve_model(*opened.architecture, *opened.checkpoint,
-                                  asked_dtype(options.dtype, "dtype"), options.strict);
+  resolve(opened, Config::parse(opened.checkpoint->config_json(), config_path), options);
   opened.notes.insert(opened.notes.end(), opened.resolved.notes.begin(),
                       opened.resolved.notes.end());
   ModuleTree& tree = opened.resolved.tree;

@@ -26,6 +26,8 @@ struct OpenedModel {
   std::unique_ptr<const Checkpoint> checkpoint;
   std::unique_ptr<const Architecture> architecture;
   ResolvedModel resolved;
+  WeightCompute compute;  // of quantized weights
+  BnbParity parity = BnbParity::kNone;
   std::unique_ptr<const Tokenizer> tokenizer;  // null where the checkpoint has none
   std::vector<std::string> notes;
 };

@@ -2,27 +2,20 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <set>
 #include <string_view>
-#include <system_error>
 #include <utility>
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <vector>
 
 #include "shoehorn/error.h"
 
 #include "base/str_cat.h"
+#include "base/written_file.h"
 #include "checkpoint/printable.h"
 #include "checkpoint/safetensors_header.h"
 
 namespace shoehorn {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr std::size_t kHeaderAlignment = 8;
 
@@ -61,31 +54,38 @@ std::string json_string(std::string_view text) {
   return out + '"';
 }
 
-void check(std::span<const NamedTensor> tensors) {
+void check_names(std::span<const TensorSource> tensors) {
   std::set<std::string_view> names = {"__metadata__"};
-  for (const NamedTensor& tensor : tensors) {
-    const TensorView& view = tensor.view;
+  for (const TensorSource& tensor : tensors) {
     if (!names.insert(tensor.name).second) {
       throw ArgumentError(str_cat("two tensors cannot be named ", printable(tensor.name)));
     }
-    if (!safetensors_dtype(to_string(view.dtype))) {
-      throw ArgumentError(
-          str_cat(printable(tensor.name), ": safetensors has no type for ", to_string(view.dtype)));
-    }
-    const bool in_host_memory =
-        view.device.kind == DeviceKind::kCpu || view.device.kind == DeviceKind::kVirtual;
-    if (!in_host_memory || (view.data == nullptr && view.size_bytes() > 0)) {
-      throw ArgumentError(str_cat(printable(tensor.name), ": its bytes are not in memory"));
+    if (!safetensors_dtype(to_string(tensor.dtype))) {
+      throw ArgumentError(str_cat(printable(tensor.name), ": safetensors has no type for ",
+                                  to_string(tensor.dtype)));
     }
   }
 }
 
-std::vector<const NamedTensor*> in_file_order(std::span<const NamedTensor> tensors) {
-  std::vector<const NamedTensor*> order;
-  for (const NamedTensor& tensor : tensors) order.push_back(&tensor);
-  std::ranges::sort(order, [](const NamedTensor* a, const NamedTensor* b) {
-    const std::ptrdiff_t a_rank = type_rank(a->view.dtype);
-    const std::ptrdiff_t b_rank = type_rank(b->view.dtype);
+TensorSource source_of(const NamedTensor& tensor) {
+  const TensorView& view = tensor.view;
+  const bool in_host_memory =
+      view.device.kind == DeviceKind::kCpu || view.device.kind == DeviceKind::kVirtual;
+  if (!in_host_memory || (view.data == nullptr && view.size_bytes() > 0)) {
+    throw ArgumentError(str_cat(printable(tensor.name), ": its bytes are not in memory"));
+  }
+  return {.name = tensor.name,
+          .dtype = view.dtype,
+          .shape = view.shape,
+          .produce = [view](const auto& sink) { sink(view.bytes()); }};
+}
+
+std::vector<const TensorSource*> in_file_order(std::span<const TensorSource> tensors) {
+  std::vector<const TensorSource*> order;
+  for (const TensorSource& tensor : tensors) order.push_back(&tensor);
+  std::ranges::sort(order, [](const TensorSource* a, const TensorSource* b) {
+    const std::ptrdiff_t a_rank = type_rank(a->dtype);
+    const std::ptrdiff_t b_rank = type_rank(b->dtype);
     return a_rank != b_rank ? a_rank > b_rank : a->name < b->name;
   });
   return order;
@@ -97,7 +97,7 @@ std::string shape_json(const Shape& shape) {
   return text + "]";
 }
 
-std::string header_json(const std::vector<const NamedTensor*>& order,
+std::string header_json(const std::vector<const TensorSource*>& order,
                         std::span<const std::pair<std::string, std::string>> metadata) {
   std::string json = "{";
   if (!metadata.empty()) {
@@ -108,10 +108,10 @@ std::string header_json(const std::vector<const NamedTensor*>& order,
     json += '}';
   }
   std::size_t begin = 0;
-  for (const NamedTensor* tensor : order) {
-    const std::size_t end = begin + tensor->view.size_bytes();
+  for (const TensorSource* tensor : order) {
+    const std::size_t end = begin + tensor->bytes();
     json += str_cat(json.size() > 1 ? "," : "", json_string(tensor->name), ":{\"dtype\":\"",
-                    to_string(tensor->view.dtype), "\",\"shape\":", shape_json(tensor->view.shape),
+                    to_string(tensor->dtype), "\",\"shape\":", shape_json(tensor->shape),
                     ",\"data_offsets\":[", begin, ",", end, "]}");
     begin = end;
   }
@@ -120,67 +120,35 @@ std::string header_json(const std::vector<const NamedTensor*>& order,
   return json;
 }
 
-// A file under a temporary name, which is gone again unless commit() gave it its own.
-class PartialFile {
- public:
-  explicit PartialFile(const fs::path& path) : path_(path), written_(path) {
-    // Renaming over a device would replace it, so those are written to as they are.
-    std::error_code ignored;
-    if (!fs::exists(path, ignored) || fs::is_regular_file(path, ignored)) {
-      written_ += str_cat(".tmp-", ::getpid());
-      is_temporary_ = true;
-    }
-    fd_ = ::open(written_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd_ < 0) {
-      is_temporary_ = false;
-      throw FileError(path, str_cat("cannot be written: ", std::strerror(errno)));
-    }
-  }
-  ~PartialFile() {
-    if (fd_ >= 0) ::close(fd_);
-    if (is_temporary_) ::unlink(written_.c_str());
-  }
-  PartialFile(const PartialFile&) = delete;
-  PartialFile& operator=(const PartialFile&) = delete;
-
-  void write(std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-      const ssize_t done = ::write(fd_, bytes.data(), bytes.size());
-      if (done < 0 && errno == EINTR) continue;
-      if (done < 0) throw FileError(path_, str_cat("writing: ", std::strerror(errno)));
-      bytes = bytes.subspan(static_cast<std::size_t>(done));
-    }
-  }
-
-  void commit() {
-    const int closed = ::close(std::exchange(fd_, -1));
-    if (closed != 0) throw FileError(path_, str_cat("writing: ", std::strerror(errno)));
-    if (!is_temporary_) return;
-    if (::rename(written_.c_str(), path_.c_str()) != 0) {
-      throw FileError(path_, str_cat("cannot be replaced: ", std::strerror(errno)));
-    }
-    is_temporary_ = false;
-  }
-
- private:
-  fs::path path_;
-  fs::path written_;
-  int fd_ = -1;
-  bool is_temporary_ = false;
-};
-
 }  // namespace
 
 void write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
                        std::span<const std::pair<std::string, std::string>> metadata) {
-  check(tensors);
+  std::vector<TensorSource> sources;
+  for (const NamedTensor& tensor : tensors) sources.push_back(source_of(tensor));
+  stream_safetensors(path, sources, metadata);
+}
+
+void stream_safetensors(const std::filesystem::path& path, std::span<const TensorSource> tensors,
+                        std::span<const std::pair<std::string, std::string>> metadata) {
+  check_names(tensors);
   const auto order = in_file_order(tensors);
   const std::string header = header_json(order, metadata);
   const std::uint64_t length = header.size();
-  PartialFile file(path);
+  WrittenFile file(path);
   file.write(std::as_bytes(std::span(&length, 1)));
   file.write(std::as_bytes(std::span(header)));
-  for (const NamedTensor* tensor : order) file.write(tensor->view.bytes());
+  for (const TensorSource* tensor : order) {
+    std::size_t written = 0;
+    tensor->produce([&](std::span<const std::byte> bytes) {
+      written += bytes.size();
+      if (written <= tensor->bytes()) file.write(bytes);
+    });
+    if (written != tensor->bytes()) {
+      throw ArgumentError(str_cat(printable(tensor->name), ": ", written, " bytes for a tensor of ",
+                                  tensor->bytes()));
+    }
+  }
   file.commit();
 }
 

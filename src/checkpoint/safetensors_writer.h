@@ -2,7 +2,9 @@
 // bytes.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <utility>
@@ -17,6 +19,17 @@ struct NamedTensor {
   TensorView view;  // in host memory
 };
 
+/// A tensor whose bytes come when they are asked for.
+struct TensorSource {
+  std::string name;
+  DType dtype = DType::kF32;
+  Shape shape;
+  /// Hands all bytes to `sink`, piece by piece, in order.
+  std::function<void(const std::function<void(std::span<const std::byte>)>& sink)> produce;
+
+  std::size_t bytes() const { return packed_bytes(dtype, shape.elements()).value(); }
+};
+
 /// Writes `tensors`, and `metadata` (string → string, such as {"format", "pt"}) where there is any.
 /// In the file: 8 bytes little-endian header length; the header, JSON in UTF-8, padded with spaces
 /// to a multiple of 8; the data, types of wide alignment first, then by name.
@@ -28,5 +41,10 @@ struct NamedTensor {
 /// format does not know, and for a tensor whose bytes are not in host memory; FileError.
 void write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors,
                        std::span<const std::pair<std::string, std::string>> metadata = {});
+
+/// The same, one tensor at a time: nothing is held in memory but what a source holds. Also throws
+/// what sources throw, and ArgumentError where one gives another number of bytes than its shape.
+void stream_safetensors(const std::filesystem::path& path, std::span<const TensorSource> tensors,
+                        std::span<const std::pair<std::string, std::string>> metadata = {});
 
 }  // namespace shoehorn

@@ -41,6 +41,13 @@ bool can_be_parameter(DType dtype) {
   return is_floating(dtype) || is_block(dtype);
 }
 
+/// What bitsandbytes' four-bit weights look like without their quant_state.
+bool looks_packed(const TensorInfo& info) {
+  return info.dtype == DType::kU8 && info.shape.rank() == 2 && info.shape[1] == 1;
+}
+constexpr std::string_view kPackedHint =
+    ": four-bit values, but there is no .quant_state.bitsandbytes__nf4 or __fp4 beside them";
+
 class Matcher {
  public:
   Matcher(const Checkpoint& checkpoint, const std::vector<ExpectedTensor>& expected,
@@ -48,6 +55,7 @@ class Matcher {
       : checkpoint_(checkpoint), expected_(expected), options_(options) {}
 
   TensorMatch run() {
+    used_ = options_.used;
     for (const ExpectedTensor& tensor : expected_) {
       if (!tensor.tied_to.empty()) aliases_[tensor.tied_to].push_back(&tensor);
     }
@@ -83,7 +91,7 @@ class Matcher {
     if (info->shape != tensor.shape) {
       wrong_shape_.add(str_cat(tensor.path, ": config.json asks for ", to_string(tensor.shape),
                                ", ", file_name(*info), " has ", to_string(info->dtype), " ",
-                               to_string(info->shape)));
+                               to_string(info->shape), looks_packed(*info) ? kPackedHint : ""));
     } else if (!tensor.is_buffer && !can_be_parameter(info->dtype)) {
       wrong_type_.add(str_cat(tensor.path, ": ", file_name(*info), " has ", to_string(info->dtype),
                               " ", to_string(info->shape)));

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -29,6 +30,8 @@ struct MatchOptions {
   std::string base_model_prefix = {};
   /// Tensors that nobody expects are an error, not a warning.
   bool strict = false;
+  /// Tensors that are known to be used in another way, such as the parts of quantized weights.
+  std::unordered_set<const TensorInfo*> used = {};
 };
 
 struct TensorMatch {

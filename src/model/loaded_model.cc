@@ -107,8 +107,8 @@ double LoadedModel::flops_per_token() const {
   double flops = 0;
   for (const WeightGroup& group : weights_->groups()) {
     for (const WeightSpec& weight : group.weights) {
-      if (weight.source == nullptr || weight.rows_only || weight.source->shape.rank() < 2) continue;
-      flops += 2 * static_cast<double>(weight.source->shape.elements());
+      if (!weight.exists() || weight.rows_only || weight.shape.rank() < 2) continue;
+      flops += 2 * static_cast<double>(weight.shape.elements());
     }
   }
   return flops;

@@ -12,6 +12,7 @@
 #include "checkpoint/checkpoint.h"
 #include "model/loaded_model.h"
 #include "model/weight_plan.h"
+#include "weights/weight_cache.h"
 
 namespace shoehorn::testing {
 
@@ -23,6 +24,10 @@ struct TestModelOptions {
   std::string config = "config.json";
   std::optional<DType> dtype = {};
   std::function<Device(std::string_view)> device_of = [](std::string_view) { return Device{}; };
+  std::optional<BitsAndBytesConfig> quantization = {};
+  WeightCompute compute = {};
+  BnbParity parity = BnbParity::kNone;
+  std::filesystem::path offload_folder = {};
   DType kv_dtype = DType::kF32;
   std::int64_t max_rows = 512;
   int threads = 2;
@@ -37,12 +42,17 @@ inline std::unique_ptr<LoadedModel> load_test_model(const std::filesystem::path&
   parts.architecture =
       make_architecture(Config::parse(parts.checkpoint->config_json(), folder / options.config));
   const ResolvedModel model =
-      resolve_model(*parts.architecture, *parts.checkpoint, options.dtype, /*strict=*/true);
-  parts.groups = place_weights(model, options.device_of);
+      resolve_model(*parts.architecture, *parts.checkpoint,
+                    {.dtype = options.dtype,
+                     .strict = true,
+                     .quantization = options.quantization ? &*options.quantization : nullptr});
+  parts.groups = place_weights(model, options.device_of, options.compute, options.parity);
   parts.group_devices = compute_devices(parts.groups);
   parts.memory = std::make_unique<DeviceMemory>(parse_virtual_devices("2x256MiB"));
   parts.pool = std::make_unique<ThreadPool>(options.threads);
   parts.isa = options.isa;
+  fill_weight_cache(*parts.checkpoint, parts.groups, options.offload_folder, *parts.pool, parts.isa,
+                    {});
   parts.kv_dtype = options.kv_dtype;
   parts.max_rows = options.max_rows;
   parts.workspace_bytes =

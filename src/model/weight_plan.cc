@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <map>
+#include <unordered_set>
+
+#include "shoehorn/error.h"
 
 #include "base/str_cat.h"
 #include "checkpoint/validate.h"
@@ -42,65 +45,191 @@ std::vector<ExpectedTensor> expected_tensors(const ModuleTree& tree) {
   return expected;
 }
 
-/// Gives every parameter the type that it has in the checkpoint, or that was asked for.
-void set_dtypes(Module& module, const std::string& prefix,
-                const std::unordered_map<std::string, const TensorInfo*>& sources,
-                std::optional<DType> dtype) {
-  for (ParameterSpec& parameter : module.parameters) {
-    const auto source = sources.find(prefix + parameter.name);
-    if (source == sources.end() || source->second == nullptr) continue;
-    parameter.dtype = dtype ? *dtype : stored_form(source->second->dtype);
-  }
-  for (auto& [name, child] : module.children) {
-    set_dtypes(child, prefix + name + ".", sources, dtype);
-  }
-}
-
 /// Vectors are few and small, and everything computes in float32: they are widened once.
-DType form_of(const TensorInfo& info, std::optional<DType> dtype) {
+DType plain_dtype(const TensorInfo& info, std::optional<DType> dtype) {
   if (info.shape.rank() < 2) return DType::kF32;
   return dtype ? *dtype : stored_form(info.dtype);
 }
 
+/// The type that a weight has before it is quantized: transformers casts to it first.
+DType load_dtype(const TensorInfo& info, std::optional<DType> dtype) {
+  if (dtype) return *dtype;
+  return is_block(info.dtype) ? DType::kF32 : stored_form(info.dtype);
+}
+
+class Resolver {
+ public:
+  Resolver(const Architecture& architecture, const Checkpoint& checkpoint,
+           const ResolveOptions& options)
+      : architecture_(architecture),
+        checkpoint_(checkpoint),
+        options_(options),
+        stored_(checkpoint) {}
+
+  ResolvedModel run() {
+    model_.tree = architecture_.module_tree(options_.dtype.value_or(DType::kF32));
+    model_.notes = stored_.notes();
+    model_.quantized_checkpoint = !stored_.empty();
+    const std::vector<ExpectedTensor> plain = take_quantized(expected_tensors(model_.tree));
+    const TensorMatch match = match_checkpoint(checkpoint_, plain, match_options());
+    if (!match.warning.empty()) model_.notes.push_back(match.warning);
+    model_.dtype = options_.dtype ? *options_.dtype : main_dtype(match, plain);
+    sources_ = match.tensors;
+    untie_what_differs(match);
+    decide();
+    set_parameters(model_.tree.root, "");
+    model_.groups = architecture_.weight_groups();
+    for (std::size_t group = 0; group < model_.groups.size(); ++group) {
+      for (const std::string& path : model_.groups[group].weights) {
+        if (!path.empty()) model_.weights.push_back(resolve(path, group));
+      }
+    }
+    return std::move(model_);
+  }
+
+ private:
+  /// Leaves the weights that the checkpoint has quantized out of what is expected of it plainly.
+  std::vector<ExpectedTensor> take_quantized(std::vector<ExpectedTensor> expected) {
+    for (const ExpectedTensor& tensor : expected) {
+      auto found = find_quantized(tensor.path);
+      if (found == nullptr) continue;
+      if (found->shape != tensor.shape) {
+        throw FormatError(checkpoint_.path(),
+                          str_cat(found->path, ": config.json asks for ", to_string(tensor.shape),
+                                  ", it was quantized from ", to_string(found->shape)));
+      }
+      used_.insert(found->tensors.begin(), found->tensors.end());
+      quantized_.emplace(tensor.path, std::move(found));
+    }
+    // A tied head that is quantized by itself is no longer tied.
+    std::erase_if(model_.tree.ties, [&](const Tie& tie) { return quantized_.contains(tie.alias); });
+    std::erase_if(expected, [&](const ExpectedTensor& t) { return quantized_.contains(t.path); });
+    return expected;
+  }
+
+  std::shared_ptr<const QuantizedTensor> find_quantized(const std::string& path) const {
+    if (auto found = stored_.find(path)) return found;
+    const std::string prefix = std::string(architecture_.base_model_prefix()) + ".";
+    return stored_.find(path.starts_with(prefix) ? path.substr(prefix.size()) : prefix + path);
+  }
+
+  MatchOptions match_options() const {
+    return {.base_model_prefix = std::string(architecture_.base_model_prefix()),
+            .strict = options_.strict,
+            .used = used_};
+  }
+
+  void untie_what_differs(const TensorMatch& match) {
+    for (const auto& [owner, alias] : match.stored_twice) {
+      const TensorInfo& own = *match.at(alias);
+      if (same_bytes(checkpoint_, *match.at(owner), own)) {
+        sources_[alias] = match.at(owner);
+        continue;
+      }
+      std::erase_if(model_.tree.ties, [&](const Tie& tie) { return tie.alias == alias; });
+      model_.notes.push_back(
+          str_cat("config.json ties ", alias, " to ", owner,
+                  ", but the checkpoint has both and they differ: both are kept"));
+    }
+  }
+
+  /// Which linear modules are quantized on the way in, and why the others are not.
+  void decide() {
+    if (model_.quantized_checkpoint) {
+      for (auto& [path, decision] : decide_linears(model_.tree, {.load_in_8bit = true})) {
+        if (quantized_.contains(path + ".weight")) continue;
+        model_.kept_linears[path] =
+            decision.quantize ? "stored as it is in the checkpoint" : decision.reason;
+      }
+    } else if (options_.quantization != nullptr) {
+      for (auto& [path, decision] : decide_linears(model_.tree, *options_.quantization)) {
+        if (decision.quantize) {
+          chosen_.insert(path + ".weight");
+        } else {
+          model_.kept_linears[path] = decision.reason;
+        }
+      }
+      // A tied head that is to be quantized becomes a weight of its own.
+      std::erase_if(model_.tree.ties, [&](const Tie& tie) { return chosen_.contains(tie.alias); });
+    }
+  }
+
+  /// Gives every parameter the type that it has in the checkpoint, or that was asked for.
+  void set_parameters(Module& module, const std::string& prefix) {
+    for (ParameterSpec& parameter : module.parameters) {
+      const std::string path = prefix + parameter.name;
+      const WeightForm form = form_of(path);
+      parameter.quant_type = form.quant_type;
+      if (const auto source = sources_.find(path); source != sources_.end()) {
+        if (source->second == nullptr) continue;
+        parameter.dtype = form.is_quantized() ? form.dtype
+                          : options_.dtype    ? *options_.dtype
+                                              : stored_form(source->second->dtype);
+      } else if (form.is_quantized()) {
+        parameter.dtype = form.dtype;
+      }
+    }
+    for (auto& [name, child] : module.children) set_parameters(child, prefix + name + ".");
+  }
+
+  WeightForm form_of(const std::string& path) const {
+    if (const auto stored = quantized_.find(path); stored != quantized_.end()) {
+      return stored->second->form;
+    }
+    const auto source = sources_.find(path);
+    if (source == sources_.end() || source->second == nullptr) return {};
+    const TensorInfo& info = *source->second;
+    if (!chosen_.contains(path)) return {.dtype = plain_dtype(info, options_.dtype)};
+    return quantized_form(*options_.quantization, load_dtype(info, options_.dtype));
+  }
+
+  ResolvedWeight resolve(const std::string& path, std::size_t group) {
+    ResolvedWeight weight;
+    weight.path = path;
+    weight.form = form_of(path);
+    weight.group = group;
+    if (const auto stored = quantized_.find(path); stored != quantized_.end()) {
+      weight.quantized = stored->second;
+      weight.shape = stored->second->shape;
+    } else {
+      weight.source = sources_.at(path);
+      weight.shape = weight.source->shape;
+    }
+    if (model_.quant_type == QuantType::kNone) model_.quant_type = weight.form.quant_type;
+    return weight;
+  }
+
+  const Architecture& architecture_;
+  const Checkpoint& checkpoint_;
+  const ResolveOptions& options_;
+  QuantizedTensors stored_;
+  ResolvedModel model_;
+  std::unordered_map<std::string, const TensorInfo*> sources_;
+  std::unordered_map<std::string, std::shared_ptr<const QuantizedTensor>> quantized_;
+  std::unordered_set<const TensorInfo*> used_;
+  std::unordered_set<std::string> chosen_;  // parameters to quantize on the way in
+};
+
 }  // namespace
 
 ResolvedModel resolve_model(const Architecture& architecture, const Checkpoint& checkpoint,
-                            std::optional<DType> dtype, bool strict) {
-  ResolvedModel model;
-  model.tree = architecture.module_tree(dtype.value_or(DType::kF32));
-  const std::vector<ExpectedTensor> expected = expected_tensors(model.tree);
-  const TensorMatch match = match_checkpoint(
-      checkpoint, expected,
-      {.base_model_prefix = std::string(architecture.base_model_prefix()), .strict = strict});
-  if (!match.warning.empty()) model.notes.push_back(match.warning);
-  model.dtype = dtype ? *dtype : main_dtype(match, expected);
-
-  std::unordered_map<std::string, const TensorInfo*> sources = match.tensors;
-  for (const auto& [owner, alias] : match.stored_twice) {
-    const TensorInfo& own = *match.at(alias);
-    if (same_bytes(checkpoint, *match.at(owner), own)) {
-      sources[alias] = match.at(owner);
-      continue;
-    }
-    std::erase_if(model.tree.ties, [&](const Tie& tie) { return tie.alias == alias; });
-    model.notes.push_back(str_cat("config.json ties ", alias, " to ", owner,
-                                  ", but the checkpoint has both and they differ: both are kept"));
-  }
-  set_dtypes(model.tree.root, "", sources, dtype);
-  model.groups = architecture.weight_groups();
-  for (std::size_t group = 0; group < model.groups.size(); ++group) {
-    for (const std::string& path : model.groups[group].weights) {
-      if (path.empty()) continue;
-      const TensorInfo* source = sources.at(path);
-      model.weights.push_back(
-          {.path = path, .source = source, .form = form_of(*source, dtype), .group = group});
-    }
-  }
-  return model;
+                            const ResolveOptions& options) {
+  return Resolver(architecture, checkpoint, options).run();
 }
 
 std::size_t resident_bytes(const ResolvedWeight& weight) {
-  return packed_bytes(weight.form, weight.source->shape.elements()).value();
+  return form_bytes(weight.form, weight.shape).value();
+}
+
+std::size_t streamed_bytes(const ResolvedWeight& weight) {
+  if (weight.quantized != nullptr) return weight.quantized->stored_bytes();
+  // What is quantized on the way in is streamed from the weight cache.
+  return weight.form.is_quantized() ? resident_bytes(weight) : weight.source->bytes;
+}
+
+StorageId storage_of(const ResolvedWeight& weight) {
+  if (weight.quantized != nullptr) return {weight.quantized.get(), weight.form.quant_type};
+  return {weight.source, weight.form.quant_type};
 }
 
 bool is_looked_up(const ResolvedWeight& weight) {
@@ -108,9 +237,10 @@ bool is_looked_up(const ResolvedWeight& weight) {
 }
 
 std::vector<WeightGroup> place_weights(
-    const ResolvedModel& model, const std::function<Device(std::string_view path)>& device_of) {
+    const ResolvedModel& model, const std::function<Device(std::string_view path)>& device_of,
+    const WeightCompute& compute, BnbParity parity) {
   std::vector<WeightGroup> groups;
-  std::unordered_map<const TensorInfo*, int> resident;  // source → position in all groups
+  std::map<StorageId, int> resident;  // → position in all groups
   int position = 0;
   auto next = model.weights.begin();
   for (const WeightGroupNames& names : model.groups) {
@@ -119,14 +249,18 @@ std::vector<WeightGroup> place_weights(
       WeightSpec& spec = group.weights.emplace_back();
       spec.path = path;
       if (!path.empty()) {
+        spec.shape = next->shape;
         spec.source = next->source;
+        spec.quantized = next->quantized;
         spec.form = next->form;
+        spec.compute = compute;
+        spec.parity = parity;
         spec.device = device_of(path);
         // An embedding on disk is read row by row; the head that shares its bytes is streamed.
         spec.rows_only = is_looked_up(*next);
-        const auto owner = resident.find(spec.source);
+        const auto owner = resident.find(storage_of(*next));
         if (owner != resident.end()) spec.tied_to = owner->second;
-        if (spec.device.kind != DeviceKind::kDisk) resident.emplace(spec.source, position);
+        if (spec.device.kind != DeviceKind::kDisk) resident.emplace(storage_of(*next), position);
         ++next;
       }
       ++position;

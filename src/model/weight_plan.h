@@ -6,14 +6,21 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "shoehorn/quantization.h"
+
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/quantized_tensor.h"
 #include "model/architecture.h"
+#include "model/quantization.h"
 #include "plan/module_tree.h"
 #include "weights/weight_group.h"
 
@@ -21,10 +28,19 @@ namespace shoehorn {
 
 /// One parameter of the tree as it will be used.
 struct ResolvedWeight {
-  std::string path;                    // of the tree
+  std::string path;  // of the tree
+  Shape shape;
   const TensorInfo* source = nullptr;  // the stored tensor; a tied alias has its owner's
-  DType form = DType::kF32;            // in memory
-  std::size_t group = 0;               // of Architecture::weight_groups()
+  std::shared_ptr<const QuantizedTensor> quantized = nullptr;  // in place of source
+  WeightForm form;                                             // in memory
+  std::size_t group = 0;                                       // of Architecture::weight_groups()
+};
+
+/// What may be asked of resolve_model().
+struct ResolveOptions {
+  std::optional<DType> dtype = {};                   // nothing: as stored (float64 becomes float32)
+  bool strict = false;                               // unexpected tensors are an error
+  const BitsAndBytesConfig* quantization = nullptr;  // what to quantize into; null: nothing
 };
 
 struct ResolvedModel {
@@ -33,23 +49,34 @@ struct ResolvedModel {
   std::vector<WeightGroupNames> groups;
   std::vector<ResolvedWeight> weights;  // every parameter, tied aliases too, in the groups' order
   std::vector<std::string> notes;       // what a user should be told of the match
+  /// Why a linear module is not quantized, by its path; empty where nothing is.
+  std::map<std::string, std::string> kept_linears;
+  QuantType quant_type = QuantType::kNone;  // of the first quantized weight
+  bool quantized_checkpoint = false;        // it was stored so
 };
 
 /// Holds names and shapes of the checkpoint against the module tree, before a byte of weights is
-/// read. `dtype`: nothing means as stored (float64 becomes float32). Throws one FormatError that
-/// lists all that is missing or has another shape; with `strict` also what is left over.
+/// read. Throws one FormatError that lists all that is missing or has another shape; with `strict`
+/// also what is left over; and what QuantizedTensors throws.
 ResolvedModel resolve_model(const Architecture& architecture, const Checkpoint& checkpoint,
-                            std::optional<DType> dtype, bool strict);
+                            const ResolveOptions& options);
 
-/// Bytes of a weight in memory.
+/// Bytes of a weight in memory, and of what is read to bring it there when it is streamed.
 std::size_t resident_bytes(const ResolvedWeight& weight);
+std::size_t streamed_bytes(const ResolvedWeight& weight);
+
+/// What two weights with equal ones of share: their bytes in memory.
+using StorageId = std::pair<const void*, QuantType>;
+StorageId storage_of(const ResolvedWeight& weight);
 
 /// True for the embedding: its rows are looked up one by one.
 bool is_looked_up(const ResolvedWeight& weight);
 
-/// The groups to load, given the device of every parameter path.
+/// The groups to load, given the device of every parameter path, and how quantized weights are
+/// multiplied and made.
 std::vector<WeightGroup> place_weights(
-    const ResolvedModel& model, const std::function<Device(std::string_view path)>& device_of);
+    const ResolvedModel& model, const std::function<Device(std::string_view path)>& device_of,
+    const WeightCompute& compute = {}, BnbParity parity = BnbParity::kNone);
 
 /// Where each group is computed: on the accelerator that holds most of its bytes, else on the CPU.
 std::vector<Device> compute_devices(const std::vector<WeightGroup>& groups);

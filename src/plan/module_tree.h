@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "quant/weight_form.h"
 #include "tensor/dtype.h"
 #include "tensor/shape.h"
 
@@ -17,6 +18,8 @@ struct ParameterSpec {
   std::string name;
   Shape shape;
   DType dtype = DType::kF32;
+  /// Shrunk from that dtype to 8 or 4 bits.
+  QuantType quant_type = QuantType::kNone;
 };
 
 struct BufferSpec {
@@ -52,7 +55,15 @@ struct TreeTensor {
   DType dtype = DType::kF32;
   bool is_buffer = false;
   bool persistent = true;
+  QuantType quant_type = QuantType::kNone;
+
+  /// Bytes as transformers counts them: packed values without their scales.
+  std::size_t bytes() const;
 };
+
+/// Bytes of parameters and buffers, tied ones once: transformers' get_memory_footprint, which does
+/// not count the scales of quantized weights.
+std::size_t memory_footprint(const ModuleTree& tree);
 
 /// Every parameter and buffer: modules in pre-order, each one's parameters, then its buffers.
 std::vector<TreeTensor> tree_tensors(const ModuleTree& tree);

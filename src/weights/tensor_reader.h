@@ -17,6 +17,7 @@ namespace shoehorn {
 struct ReadScratch {
   std::vector<std::byte> stored;
   std::vector<float> values;
+  std::vector<std::byte> converted;
 };
 
 /// A tensor as rows: higher ranks have shape[0] of them. Rank 0 and 1 are one row, but for vectors

@@ -4,27 +4,42 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "checkpoint/quantized_tensor.h"
 #include "checkpoint/tensor_info.h"
+#include "quant/bnb_parity.h"
+#include "quant/weight_form.h"
 #include "tensor/device.h"
-#include "tensor/dtype.h"
+#include "weights/cached_weight.h"
 
 namespace shoehorn {
 
 /// One weight as the forward pass will meet it.
 struct WeightSpec {
   std::string path;  // state_dict name
-  const TensorInfo* source =
-      nullptr;               // owned by the checkpoint; null: the model has no such tensor
-  DType form = DType::kF32;  // dtype in memory
-  Device device;             // kDisk: streamed
+  Shape shape;       // of the weight, however it is stored
+  /// Where its values come from: one of the two, owned by the checkpoint and by whoever resolved
+  /// the model; neither: the model has no such tensor.
+  const TensorInfo* source = nullptr;
+  std::shared_ptr<const QuantizedTensor> quantized = nullptr;
+  WeightForm form;  // in memory
+  WeightCompute compute = {};
+  BnbParity parity = BnbParity::kNone;  // of what is quantized on the way in
+  /// Its bytes in the weight cache, shared with the cache that wrote them; null: not there.
+  std::shared_ptr<const CachedWeight> cached = nullptr;
+  Device device;  // kDisk: streamed
   /// Rows are looked up one by one (an embedding): on disk, it is neither resident nor streamed.
   bool rows_only = false;
   /// Names another spec, by its position in all groups one after the other, whose bytes this one
   /// shares; -1: its own.
   int tied_to = -1;
+
+  bool exists() const { return source != nullptr || quantized != nullptr; }
+  /// Quantized from a plain tensor while it is read.
+  bool is_quantized_on_load() const { return source != nullptr && form.is_quantized(); }
 };
 
 struct WeightGroup {
@@ -32,8 +47,11 @@ struct WeightGroup {
   std::vector<WeightSpec> weights;
 };
 
-/// Bytes of a weight in its form.
+/// Bytes of a weight in its form; 0 for one that does not exist.
 std::size_t form_bytes(const WeightSpec& weight);
+
+/// Bytes that bringing a weight from disk reads.
+std::size_t stored_bytes(const WeightSpec& weight);
 
 /// True if a weight is brought from disk for every pass.
 bool is_streamed(const WeightSpec& weight);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <deque>
 #include <map>
 #include <string>
 #include <utility>
@@ -9,19 +10,19 @@
 #include "base/str_cat.h"
 #include "kernels/decode_row.h"
 #include "weights/tensor_reader.h"
+#include "weights/weight_loader.h"
 
 namespace shoehorn {
 namespace {
 
 constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
-constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
 
 std::size_t aligned(std::size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
 bool is_resident(const WeightSpec& weight) {
-  return weight.source != nullptr && weight.device.kind != DeviceKind::kDisk && weight.tied_to < 0;
+  return weight.exists() && weight.device.kind != DeviceKind::kDisk && weight.tied_to < 0;
 }
 
 }  // namespace
@@ -37,7 +38,7 @@ WeightStore::WeightStore(const Checkpoint& checkpoint, std::vector<WeightGroup> 
     stream_index_.push_back(bytes == 0 ? -1 : static_cast<std::ptrdiff_t>(streamed.size()));
     if (bytes != 0) streamed.push_back(&group);
     for (const WeightSpec& weight : group.weights) {
-      if (is_streamed(weight)) streamed_bytes_ += weight.source->bytes;
+      if (is_streamed(weight)) streamed_bytes_ += stored_bytes(weight);
     }
   }
   if (!streamed.empty()) {
@@ -68,8 +69,9 @@ void WeightStore::place_residents(DeviceMemory& memory) {
     auto& offsets = slot_offsets_.emplace_back();
     std::size_t slot_offset = 0;
     for (const WeightSpec& weight : group.weights) {
-      WeightView view({.dtype = weight.form}, Shape{0}, nullptr, weight.device);
-      if (weight.source != nullptr) view.shape = weight.source->shape;
+      WeightView view(weight.form, weight.exists() ? weight.shape : Shape{0}, nullptr,
+                      weight.device);
+      view.compute = weight.compute;
       if (weight.tied_to >= 0) {
         view = flat[static_cast<std::size_t>(weight.tied_to)];
       } else if (is_resident(weight)) {
@@ -89,14 +91,12 @@ void WeightStore::place_residents(DeviceMemory& memory) {
 }
 
 void WeightStore::load_residents(ThreadPool& pool, const Options& options) {
-  struct Piece {
-    const WeightSpec* weight;
-    std::int64_t first;
-    std::int64_t count;
-    std::byte* target;
-    std::size_t bytes;
+  struct Job {
+    WeightLoader* loader;
+    std::int64_t piece;
   };
-  std::vector<Piece> pieces;
+  std::deque<WeightLoader> loaders;
+  std::vector<Job> jobs;
   std::size_t total = 0;
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     for (std::size_t w = 0; w < groups_[g].weights.size(); ++w) {
@@ -104,26 +104,21 @@ void WeightStore::load_residents(ThreadPool& pool, const Options& options) {
       if (!is_resident(weight)) continue;
       // The buffers are this object's own; views are const for those who compute with them.
       auto* target = const_cast<std::byte*>(views_[g][w].data);
-      const std::int64_t rows = row_layout(*weight.source).rows;
-      const std::int64_t step = rows_per_piece(*weight.source, kPieceBytes);
-      const std::size_t row_bytes =
-          rows == 0 ? 0 : form_bytes(weight) / static_cast<std::size_t>(rows);
-      for (std::int64_t first = 0; first < rows; first += step) {
-        const std::int64_t count = std::min(step, rows - first);
-        pieces.push_back({&weight, first, count,
-                          target + static_cast<std::size_t>(first) * row_bytes,
-                          static_cast<std::size_t>(count) * row_bytes});
+      WeightLoader& loader =
+          loaders.emplace_back(checkpoint_, weight, std::span(target, form_bytes(weight)), isa_);
+      for (std::int64_t piece = 0; piece < loader.pieces(); ++piece) {
+        jobs.push_back({&loader, piece});
       }
       total += form_bytes(weight);
     }
   }
   std::vector<ReadScratch> scratch(static_cast<std::size_t>(pool.threads()));
   std::atomic<std::size_t> done = 0;
-  pool.parallel_for(static_cast<std::int64_t>(pieces.size()), [&](std::int64_t i, int thread) {
-    const Piece& piece = pieces[static_cast<std::size_t>(i)];
-    read_rows(checkpoint_, *piece.weight->source, piece.weight->form, piece.first, piece.count,
-              {piece.target, piece.bytes}, scratch[static_cast<std::size_t>(thread)], isa_);
-    const std::size_t now = done.fetch_add(piece.bytes) + piece.bytes;
+  pool.parallel_for(static_cast<std::int64_t>(jobs.size()), [&](std::int64_t i, int thread) {
+    const Job& job = jobs[static_cast<std::size_t>(i)];
+    job.loader->load(job.piece, scratch[static_cast<std::size_t>(thread)]);
+    const std::size_t bytes = job.loader->piece_bytes(job.piece);
+    const std::size_t now = done.fetch_add(bytes) + bytes;
     if (options.on_progress) options.on_progress(now, total);
   });
 }
@@ -150,17 +145,18 @@ void WeightStore::fetch_rows(std::size_t group, std::size_t weight,
   const WeightSpec& spec = groups_[group].weights[weight];
   const WeightView& view = views_[group][weight];
   const std::int64_t width = row_layout(*spec.source).row_elements;
-  const std::size_t row_bytes = packed_bytes(spec.form, width).value();
+  const DType dtype = spec.form.dtype;
+  const std::size_t row_bytes = packed_bytes(dtype, width).value();
   std::vector<std::byte> row(view.data == nullptr ? row_bytes : 0);
   for (std::size_t i = 0; i < ids.size(); ++i) {
     const std::byte* stored = nullptr;
     if (view.data != nullptr) {
       stored = view.data + static_cast<std::size_t>(ids[i]) * row_bytes;
     } else {
-      read_rows(checkpoint_, *spec.source, spec.form, ids[i], 1, row, row_scratch_, isa_);
+      read_rows(checkpoint_, *spec.source, dtype, ids[i], 1, row, row_scratch_, isa_);
       stored = row.data();
     }
-    decode_row(spec.form, stored, width, out.data() + i * static_cast<std::size_t>(width), isa_);
+    decode_row(dtype, stored, width, out.data() + i * static_cast<std::size_t>(width), isa_);
   }
 }
 

@@ -34,8 +34,9 @@ class WeightStoreTest : public ::testing::Test {
     for (std::size_t i = 0; i < devices.size(); ++i) {
       if (i % 2 == 0) groups.push_back({"g" + std::to_string(i / 2), {}});
       groups.back().weights.push_back({.path = "w" + std::to_string(i),
+                                       .shape = checkpoint_->at("w" + std::to_string(i)).shape,
                                        .source = &checkpoint_->at("w" + std::to_string(i)),
-                                       .form = DType::kF32,
+                                       .form = {.dtype = DType::kF32},
                                        .device = devices[i]});
     }
     return {*checkpoint_, std::move(groups), memory_, pool_, Isa::kRef, {.staging_slots = slots}};
@@ -121,9 +122,12 @@ TEST_F(WeightStoreTest, ATruncatedFileIsAnErrorAndNotACrash) {
 
 TEST_F(WeightStoreTest, ADeviceWithoutRoomIsNamed) {
   DeviceMemory small(parse_virtual_devices("1x100"));
-  std::vector<WeightGroup> groups = {
-      {"g",
-       {{.path = "w0", .source = &checkpoint_->at("w0"), .device = {DeviceKind::kVirtual, 0}}}}};
+  std::vector<WeightGroup> groups = {{"g",
+                                      {{.path = "w0",
+                                        .shape = checkpoint_->at("w0").shape,
+                                        .source = &checkpoint_->at("w0"),
+                                        .form = {},
+                                        .device = {DeviceKind::kVirtual, 0}}}}};
   try {
     const WeightStore store(*checkpoint_, groups, small, pool_, Isa::kRef, {});
     FAIL();

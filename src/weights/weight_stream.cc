@@ -5,13 +5,10 @@
 #include <utility>
 
 #include "weights/tensor_reader.h"
+#include "weights/weight_loader.h"
 
 namespace shoehorn {
 namespace {
-
-// Large enough that the drive and not the system call is what takes the time, small enough that
-// converting a piece stays in the processor's cache.
-constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
 
 std::size_t aligned(std::size_t bytes) {
   return (bytes + WeightStream::kSlotAlignment - 1) / WeightStream::kSlotAlignment *
@@ -21,13 +18,17 @@ std::size_t aligned(std::size_t bytes) {
 }  // namespace
 
 std::size_t form_bytes(const WeightSpec& weight) {
-  return weight.source == nullptr
-             ? 0
-             : packed_bytes(weight.form, weight.source->shape.elements()).value();
+  return weight.exists() ? form_bytes(weight.form, weight.shape).value() : 0;
+}
+
+std::size_t stored_bytes(const WeightSpec& weight) {
+  if (weight.cached != nullptr) return form_bytes(weight);
+  if (weight.quantized != nullptr) return weight.quantized->stored_bytes();
+  return weight.source != nullptr ? weight.source->bytes : 0;
 }
 
 bool is_streamed(const WeightSpec& weight) {
-  return weight.source != nullptr && weight.device.kind == DeviceKind::kDisk && !weight.rows_only &&
+  return weight.exists() && weight.device.kind == DeviceKind::kDisk && !weight.rows_only &&
          weight.tied_to < 0;
 }
 
@@ -134,22 +135,15 @@ void WeightStream::read_group(const WeightGroup& group, std::span<std::byte> out
   std::size_t at = 0;
   for (const WeightSpec& weight : group.weights) {
     if (!is_streamed(weight)) continue;
-    const TensorInfo& info = *weight.source;
     const std::size_t bytes = form_bytes(weight);
-    const std::int64_t rows = row_layout(info).rows;
-    const std::size_t row_bytes = rows == 0 ? 0 : bytes / static_cast<std::size_t>(rows);
-    const std::int64_t step = rows_per_piece(info, kPieceBytes);
-    for (std::int64_t first = 0; first < rows; first += step) {
-      const std::int64_t count = std::min(step, rows - first);
-      read_rows(checkpoint_, info, weight.form, first, count,
-                out.subspan(at + static_cast<std::size_t>(first) * row_bytes,
-                            static_cast<std::size_t>(count) * row_bytes),
-                scratch, isa_);
+    WeightLoader loader(checkpoint_, weight, out.subspan(at, bytes), isa_);
+    for (std::int64_t piece = 0; piece < loader.pieces(); ++piece) {
+      loader.load(piece, scratch);
       if (stopping()) return;
     }
     at += aligned(bytes);
     const std::lock_guard lock(mutex_);
-    stats_.bytes_read += info.bytes;
+    stats_.bytes_read += stored_bytes(weight);
   }
 }
 
