@@ -42,7 +42,7 @@ struct Input {
   std::vector<std::string> dtypes;
 };
 
-const std::vector<Input> kInputs = {
+const std::vector<Input> all_inputs = {
     {"normal4096", {"f32", "f16", "bf16"}},
     {"tail9000", {"f32"}},
     {"odd5001", {"f32", "f16", "bf16"}},
@@ -76,7 +76,7 @@ struct FourBitCase {
 
 std::vector<FourBitCase> four_bit_cases() {
   std::vector<FourBitCase> cases;
-  for (const Input& input : kInputs) {
+  for (const Input& input : all_inputs) {
     for (const std::string& dtype : input.dtypes) {
       const std::size_t values = golden().at("in." + input.name + "." + dtype).floats().size();
       for (const QuantType type : {QuantType::kNF4, QuantType::kFP4}) {
@@ -394,7 +394,7 @@ std::vector<BlockwiseCase> blockwise_cases() {
   const std::set<std::string> names = {"normal4096", "odd5001", "zeros130", "outlier520",
                                        "negonly203", "three3",  "mat48x128"};
   std::vector<BlockwiseCase> cases;
-  for (const Input& input : kInputs) {
+  for (const Input& input : all_inputs) {
     if (!names.contains(input.name)) continue;
     for (const std::string& dtype : input.dtypes) {
       for (const std::int64_t blocksize : {64, 256, 4096}) {
@@ -484,7 +484,7 @@ TEST(DequantizeBlockwise, ValuesAreThoseOfBitsandbytes) {
   }
 }
 
-const std::array<std::string, 5> kInt8Cases = {"r5x128", "r1x128", "r7x97", "ties2x256",
+const std::array<std::string, 5> int8_cases = {"r5x128", "r1x128", "r7x97", "ties2x256",
                                                "nooutlier4x64"};
 
 struct Int8Rows {
@@ -507,7 +507,7 @@ Int8Rows quantized_rows(const std::string& name, int threshold) {
 
 template <typename Check>
 void for_each_int8_result(const Check& check) {
-  for (const std::string& name : kInt8Cases) {
+  for (const std::string& name : int8_cases) {
     for (const int threshold : {0, 3, 6}) {
       const std::string prefix = str_cat("int8rows.", name, ".t", threshold);
       SCOPED_TRACE(prefix);
@@ -522,7 +522,7 @@ TEST(QuantizeInt8Rows, AllRecordedCasesAreThere) {
     expected.insert({prefix + ".q", prefix + ".stats"});
     if (threshold > 0) expected.insert(prefix + ".outlier_cols");
   });
-  for (const std::string& name : kInt8Cases) {
+  for (const std::string& name : int8_cases) {
     expected.insert({"int8rows." + name + ".x", "int8rows." + name + ".deq"});
   }
   EXPECT_EQ(golden().names("int8rows."), expected);
@@ -552,7 +552,7 @@ TEST(QuantizeInt8Rows, OutlierColumnsAreThoseOfBitsandbytes) {
 }
 
 TEST(DequantizeInt8Rows, ValuesAreThoseOfBitsandbytes) {
-  for (const std::string& name : kInt8Cases) {
+  for (const std::string& name : int8_cases) {
     const std::string prefix = "int8rows." + name;
     const Recorded& q = golden().at(prefix + ".t0.q");
     std::vector<float> values(static_cast<std::size_t>(q.shape.elements()));

@@ -30,6 +30,7 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 std::vector<std::uint32_t> bits_of(const std::vector<float>& values) {
   std::vector<std::uint32_t> bits;
+  bits.reserve(values.size());
   for (const float value : values) bits.push_back(std::bit_cast<std::uint32_t>(value));
   return bits;
 }
@@ -123,7 +124,9 @@ TEST_P(QuantizeFourBitWeight, AnyBitsEqualTheReference) {
 }
 
 TEST_P(QuantizeFourBitWeight, DecisionBoundariesEqualTheReference) {
-  for_each_form([](QuantType type, std::int64_t) { return decision_boundaries(type, 40 * 4096); });
+  for_each_form([](QuantType type, std::int64_t) {
+    return decision_boundaries(type, std::int64_t{40} * 4096);
+  });
 }
 
 TEST_P(QuantizeFourBitWeight, SubnormalsEqualTheReference) {

@@ -23,18 +23,22 @@ Midpoints midpoints_of(std::span<const float, 256> map) {
   return midpoints;
 }
 
-/// Midpoints strictly below `value`; none are below NaN.
+/// Midpoints strictly below `value`; none are below NaN. Halving without branches: a mispredicted
+/// one costs more than all eight steps, and an absmax for every 64 weights adds up while loading.
 std::uint8_t nearest_code(const Midpoints& midpoints, float value) {
-  const auto at = std::lower_bound(midpoints.begin(), midpoints.end(), value);
-  return static_cast<std::uint8_t>(at - midpoints.begin());
+  std::size_t below = 0;
+  for (std::size_t half = 128; half > 0; half /= 2) {
+    below += midpoints[below + half - 1] < value ? half : 0;
+  }
+  return static_cast<std::uint8_t>(below);
 }
 
 /// csrc/cpu_ops.cpp: the centre of the bin of [-1, 1] that `value` falls into.
 float bin_centre(float value) {
   // A NaN fails the first comparison.
   const float clamped = value >= -1.0F ? std::min(value, 1.0F) : -1.0F;
-  const float scaled = ((clamped + 1.0F) * 0.5F) * 65535.0F;
-  const auto bin = static_cast<std::uint16_t>(scaled + 0.5F);
+  const float scaled = ((clamped + 1.0F) * 0.5F) * 65535.0F + 0.5F;
+  const auto bin = static_cast<std::uint16_t>(scaled);
   return -1.0F + 2.0F * static_cast<float>(bin) / 65535.0F;
 }
 
