@@ -10,6 +10,7 @@
 #include "shoehorn/error.h"
 
 #include "checkpoint/config.h"
+#include "checkpoint/quantization_config.h"
 
 namespace {
 
@@ -45,5 +46,10 @@ void read_all(const shoehorn::Config& config, int depth) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   attempt([&] { read_all(shoehorn::Config::parse(text, "config.json"), 0); });
+  attempt([&] {
+    const auto config = shoehorn::Config::parse(text, "config.json");
+    const auto found = shoehorn::parse_quantization_config(config, nullptr);
+    if (found && shoehorn::find_quantization_problem(*found)) std::abort();
+  });
   return 0;
 }

@@ -123,7 +123,8 @@ TEST(QuantizedCheckpoint, Int8ActivationsStayClose) {
   for (const char* name : {"bnb-tiny-nf4-dq", "bnb-tiny-fp4"}) {
     const double error =
         relative_error(logits_of(name, as_f32("int8")), Golden(name).logits("logits_f32"));
-    EXPECT_LT(error, 0.03) << name;
+    EXPECT_LT(error, 0.08) << name;
+    EXPECT_GT(error, 1e-4) << name << ": activations were not quantized";
   }
 }
 
@@ -268,6 +269,140 @@ TEST(WeightCache, AnotherWidthDoesNotMeetTheFirstOnesFiles) {
     options.offload_folder = cache.path();
     EXPECT_EQ(from_pretrained(model_path("llama-tiny"), options).logits(request), want);
   }
+}
+
+// Writing.
+
+std::string file_text(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+QuantizeOptions writing(const Child& child) {
+  QuantizeOptions options;
+  options.load.dtype = child.dtype;
+  options.load.quantization_config = child.config;
+  return options;
+}
+
+TEST(Quantize, WritesTheFilesThatBitsandbytesSaved) {
+  for (const Child& child : children()) {
+    const TemporaryFolder at;
+    const fs::path out = at.path() / "out";
+    const QuantizeReport report = quantize(model_path("llama-tiny"), out, writing(child));
+    EXPECT_EQ(report.quantized, 14U);
+    EXPECT_EQ(report.kept, 7U);
+    for (const char* file : {"model.safetensors", "config.json", "generation_config.json"}) {
+      EXPECT_EQ(file_text(out / file), file_text(folder(child.name) / file))
+          << child.name << " " << file;
+    }
+  }
+}
+
+TEST(Quantize, ShardsHoldTheSameTensors) {
+  for (const Child& child : children()) {
+    const TemporaryFolder at;
+    const fs::path out = at.path() / "out";
+    QuantizeOptions options = writing(child);
+    options.max_shard_size = "70KB";
+    quantize(model_path("llama-tiny"), out, options);
+    EXPECT_TRUE(fs::exists(out / "model.safetensors.index.json"));
+    const Checkpoint sharded = open_checkpoint(out);
+    const Checkpoint whole = open_checkpoint(folder(child.name));
+    ASSERT_EQ(sharded.tensors().size(), whole.tensors().size());
+    EXPECT_GT(sharded.files().size(), 1U);
+    for (const File& file : sharded.files()) EXPECT_LT(file.size(), 78000U);
+    for (const TensorInfo& info : whole.tensors()) {
+      EXPECT_TRUE(sharded.at(info.name).dtype == info.dtype &&
+                  sharded.at(info.name).shape == info.shape)
+          << info.name;
+      std::vector<std::byte> left(info.bytes);
+      std::vector<std::byte> right(info.bytes);
+      whole.read(info, left);
+      sharded.read(sharded.at(info.name), right);
+      EXPECT_EQ(left, right) << info.name;
+    }
+    const auto request = Golden(child.name).request();
+    EXPECT_EQ(from_pretrained(out.string()).logits(request),
+              from_pretrained(model_path(child.name)).logits(request));
+  }
+}
+
+TEST(Quantize, PackedBytesMayBeCalledAnotherType) {
+  const TemporaryFolder at;
+  const Child& child = children()[1];
+  QuantizeOptions options = writing(child);
+  options.load.quantization_config->bnb_4bit_quant_storage = "bfloat16";
+  quantize(model_path("llama-tiny"), at.path() / "out", options);
+  const Checkpoint stored = open_checkpoint(at.path() / "out");
+  const TensorInfo& info = stored.at("model.layers.0.mlp.down_proj.weight");
+  EXPECT_EQ(info.dtype, DType::kBF16);
+  EXPECT_EQ(info.shape, (Shape{64 * 192 / 4, 1}));
+  const auto request = Golden(child.name).request();
+  EXPECT_EQ(from_pretrained((at.path() / "out").string()).logits(request),
+            from_pretrained(model_path(child.name)).logits(request));
+}
+
+TEST(Quantize, DequantizingGivesWhatWasComputedWith) {
+  for (const Child& child : children()) {
+    const TemporaryFolder at;
+    QuantizeOptions options;
+    options.dequantize = true;
+    options.load.dtype = "float32";
+    quantize(model_path(child.name), at.path() / "out", options);
+    const std::string config = file_text(at.path() / "out" / "config.json");
+    EXPECT_EQ(config.find("quantization_config"), std::string::npos);
+    const auto plain =
+        from_pretrained((at.path() / "out").string()).logits(Golden(child.name).request());
+    const bool int8 = child.config.load_in_8bit;
+    const auto want = Golden(child.name).logits(int8 ? "logits_f32_weight_only" : "logits_f32");
+    EXPECT_LT(relative_error(plain, want), 1e-4) << child.name;
+  }
+}
+
+TEST(Quantize, LeavesNothingWhereItFails) {
+  const TemporaryFolder at;
+  fs::copy(folder("llama-tiny"), at.path() / "in");
+  fs::resize_file(at.path() / "in" / "model.safetensors", 300000);
+  EXPECT_NE(message_of([&] {
+              quantize((at.path() / "in").string(), at.path() / "out", writing(children()[0]));
+            }),
+            "");
+  EXPECT_EQ(std::distance(fs::directory_iterator(at.path()), fs::directory_iterator()), 1);
+}
+
+TEST(Quantize, RefusesAFolderThatIsThere) {
+  const TemporaryFolder at;
+  std::ofstream(at.path() / "something") << 1;
+  EXPECT_THAT(
+      message_of([&] { quantize(model_path("llama-tiny"), at.path(), writing(children()[0])); }),
+      HasSubstr("exists already"));
+}
+
+TEST(Quantize, RefusesWhatIsQuantizedAlready) {
+  const TemporaryFolder at;
+  EXPECT_THAT(message_of([&] {
+                quantize(model_path("bnb-tiny-fp4"), at.path() / "out", writing(children()[0]));
+              }),
+              HasSubstr("--dequantize"));
+}
+
+TEST(Quantize, SaysWhatALimitWouldHaveToHold) {
+  QuantizeOptions options = writing(children()[0]);
+  options.load.max_memory = {{"cpu", "1MiB"}};
+  const TemporaryFolder at;
+  EXPECT_THAT(message_of([&] { quantize(model_path("llama-tiny"), at.path() / "out", options); }),
+              HasSubstr("bytes are needed"));
+}
+
+TEST(Quantize, AListOfSkipsIsWrittenWithTheDefaults) {
+  const TemporaryFolder at;
+  QuantizeOptions options = writing(children()[0]);
+  options.load.quantization_config->llm_int8_skip_modules = {"q_proj"};
+  quantize(model_path("llama-tiny"), at.path() / "out", options);
+  const auto config = nlohmann::json::parse(file_text(at.path() / "out" / "config.json"));
+  EXPECT_EQ(config["quantization_config"]["llm_int8_skip_modules"],
+            (nlohmann::json{"q_proj", "lm_head"}));
 }
 
 // Which modules stay.

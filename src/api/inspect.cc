@@ -192,7 +192,8 @@ InspectReport inspect(const std::string& model, const LoadOptions& options) {
   std::ostringstream text;
   text << opened.checkpoint->path().string() << "\n  " << opened.checkpoint->format() << ", "
        << opened.checkpoint->files().size() << " files, " << facts.parameters << " parameters, "
-       << human_size(facts.weights) << '\n'
+       << human_size(facts.weights) << " of weights (" << human_size(facts.footprint)
+       << " is get_memory_footprint)\n"
        << kept_text(opened.resolved.kept_linears) << '\n'
        << tree_text(opened.resolved.tree, {.bytes_of = bytes_of, .annotate = annotate}) << '\n'
        << estimate_text(rows, opened.checkpoint->path().filename().string(),

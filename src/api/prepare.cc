@@ -178,9 +178,9 @@ void add_quantization_notes(OpenedModel& opened, const LoadOptions& options,
   const bool file_says =
       stored && resolved.quantized_checkpoint && (user == nullptr || !user->bnb_4bit_compute_dtype);
   if (four_bit && !user_says && !file_says) {
-    opened.notes.push_back(str_cat("compute dtype auto: ", to_string(opened.compute.dtype), " for ",
-                                   to_string(resolved.quant_type),
-                                   " (--bnb-4bit-compute-dtype chooses)"));
+    opened.compute_note =
+        str_cat("compute dtype auto: ", to_string(opened.compute.dtype), " for ",
+                to_string(resolved.quant_type), " (--bnb-4bit-compute-dtype chooses)");
   }
 }
 
@@ -278,6 +278,8 @@ std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const Loa
   prepared->plan = make_plan(prepared->opened, prepared->machine, options, prepared->plan_input);
   if (options.on_note) {
     for (const std::string& note : prepared->opened.notes) options.on_note(note);
+    const std::string& compute_note = prepared->opened.compute_note;
+    if (!compute_note.empty()) options.on_note(compute_note);
   }
   return prepared;
 }

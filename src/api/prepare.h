@@ -26,7 +26,8 @@ struct OpenedModel {
   std::unique_ptr<const Checkpoint> checkpoint;
   std::unique_ptr<const Architecture> architecture;
   ResolvedModel resolved;
-  WeightCompute compute;  // of quantized weights
+  WeightCompute compute;     // of quantized weights
+  std::string compute_note;  // what was chosen for the user; empty where nothing was
   BnbParity parity = BnbParity::kNone;
   std::unique_ptr<const Tokenizer> tokenizer;  // null where the checkpoint has none
   std::vector<std::string> notes;
