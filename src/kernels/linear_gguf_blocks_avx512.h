@@ -4,17 +4,16 @@
 // such type cost the same, whether it has a minimum or not, and infinite scales give what they give
 // decoded.
 //
-// A chunk is the blocks whose scales are widened together, a step the values that come from the
-// same bytes. Scales lie one by one between the quants; `gather` copies those of a chunk together
-// long before `widen` reads them, because a wide load must wait until narrow stores have left for
-// the cache.
+// A chunk is the blocks whose scales are widened together, a step of it what is prepared together,
+// a part of a step 32 values: use(offset, values) takes sixteen that start `offset` values into the
+// chunk. Parts are small so that each vector of x is used for all rows of W while it is at hand.
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
 #include <immintrin.h>
 
+#include "kernels/linear_gguf_scales.h"
 #include "quant/ggml_blocks.h"
 
 namespace shoehorn::avx512 {
@@ -44,12 +43,6 @@ static inline __m512 looked_up(__m512i index, const __m512 (&tables)[2]) {
   return _mm512_permutex2var_ps(tables[0], index, tables[1]);
 }
 
-// `bytes`, of which a compiler no longer knows that they are parts of a register: sixteen of them
-// are widened by one load, rather than two shuffles on the port that is short.
-static inline void keep_in_memory(std::uint8_t (&bytes)[128]) {
-  asm("" : "+m"(bytes));
-}
-
 // Bits of `mask` from a, others from b.
 static inline __m512i select(std::uint8_t mask, __m512i a, __m512i b) {
   return _mm512_ternarylogic_epi64(_mm512_set1_epi8(static_cast<char>(mask)), a, b, 0xCA);
@@ -66,17 +59,16 @@ template <typename BlockType>
 struct ScaledBlocks {
   using Block = BlockType;
   static constexpr int kBlockValues = quant::kSmallBlock;
-  static constexpr int kChunkBlocks = 16;
-  static constexpr int kSteps = 16;
-  struct Raw {
-    alignas(32) std::uint16_t d[kChunkBlocks];
-  };
+  static constexpr int kChunkBlocks = gguf::kSmallChunk;
+  static constexpr int kSteps = kChunkBlocks;
+  static constexpr int kParts = 1;
+  using Raw = gguf::RawScales;
   struct Scales {
     alignas(64) float d[kChunkBlocks];
   };
-  static void gather(const Block* blocks, int count, Raw& raw) {
-    for (int i = 0; i < count; ++i) raw.d[i] = blocks[i].d;
-  }
+  struct Step {};
+  static void step(const Block* /*blocks*/, int /*s*/, const Scales& /*scales*/, Step& /*step*/) {}
+  static void gather(const Block* blocks, int count, Raw& raw) { raw.gather(blocks, count); }
   static void widen(const Block* /*blocks*/, const Raw& raw, Scales& scales) {
     const __m256i halves = _mm256_load_si256(reinterpret_cast<const __m256i*>(raw.d));
     _mm512_store_ps(scales.d, _mm512_cvtph_ps(halves));
@@ -85,7 +77,8 @@ struct ScaledBlocks {
 
 struct StepsQ4_0 : ScaledBlocks<quant::BlockQ4_0> {
   template <typename Use>
-  [[gnu::always_inline]] static void step(const Block* blocks, int s, const Scales& scales,
+  [[gnu::always_inline]] static void part(const Block* blocks, int s, int /*i*/,
+                                          const Step& /*step*/, const Scales& scales,
                                           const Use& use) {
     const __m512 table = scaled(scales.d[s], iota(-8));
     const __m512i packed = load16(blocks[s].qs);
@@ -96,7 +89,8 @@ struct StepsQ4_0 : ScaledBlocks<quant::BlockQ4_0> {
 
 struct StepsIQ4_NL : ScaledBlocks<quant::BlockIQ4_NL> {
   template <typename Use>
-  [[gnu::always_inline]] static void step(const Block* blocks, int s, const Scales& scales,
+  [[gnu::always_inline]] static void part(const Block* blocks, int s, int /*i*/,
+                                          const Step& /*step*/, const Scales& scales,
                                           const Use& use) {
     const __m512 values = _mm512_cvtepi32_ps(load16_signed(quant::kIQ4Values.data()));
     const __m512 table = scaled(scales.d[s], values);
@@ -108,7 +102,8 @@ struct StepsIQ4_NL : ScaledBlocks<quant::BlockIQ4_NL> {
 
 struct StepsQ8_0 : ScaledBlocks<quant::BlockQ8_0> {
   template <typename Use>
-  [[gnu::always_inline]] static void step(const Block* blocks, int s, const Scales& scales,
+  [[gnu::always_inline]] static void part(const Block* blocks, int s, int /*i*/,
+                                          const Step& /*step*/, const Scales& scales,
                                           const Use& use) {
 #pragma GCC unroll 2
     for (int c = 0; c < 2; ++c) {
@@ -123,19 +118,18 @@ template <typename BlockType>
 struct ScaledBlocksWithMin {
   using Block = BlockType;
   static constexpr int kBlockValues = quant::kSmallBlock;
-  static constexpr int kChunkBlocks = 16;
-  static constexpr int kSteps = 16;
-  struct Raw {
-    alignas(64) std::uint32_t dm[kChunkBlocks];
-  };
+  static constexpr int kChunkBlocks = gguf::kSmallChunk;
+  static constexpr int kSteps = kChunkBlocks;
+  static constexpr int kParts = 1;
+  using Raw = gguf::RawScalesAndMins;
   struct Scales {
     alignas(64) float dm[2 * kChunkBlocks];
     float d(int i) const { return dm[2 * i]; }
     float m(int i) const { return dm[2 * i + 1]; }
   };
-  static void gather(const Block* blocks, int count, Raw& raw) {
-    for (int i = 0; i < count; ++i) std::memcpy(&raw.dm[i], blocks + i, sizeof(raw.dm[i]));
-  }
+  struct Step {};
+  static void step(const Block* /*blocks*/, int /*s*/, const Scales& /*scales*/, Step& /*step*/) {}
+  static void gather(const Block* blocks, int count, Raw& raw) { raw.gather(blocks, count); }
   static void widen(const Block* /*blocks*/, const Raw& raw, Scales& scales) {
     const auto* const halves = reinterpret_cast<const __m256i*>(raw.dm);
     _mm512_store_ps(scales.dm, _mm512_cvtph_ps(_mm256_load_si256(halves)));
@@ -145,7 +139,8 @@ struct ScaledBlocksWithMin {
 
 struct StepsQ4_1 : ScaledBlocksWithMin<quant::BlockQ4_1> {
   template <typename Use>
-  [[gnu::always_inline]] static void step(const Block* blocks, int s, const Scales& scales,
+  [[gnu::always_inline]] static void part(const Block* blocks, int s, int /*i*/,
+                                          const Step& /*step*/, const Scales& scales,
                                           const Use& use) {
     const __m512 table = scaled_plus(scales.d(s), iota(0), scales.m(s));
     const __m512i packed = load16(blocks[s].qs);
@@ -170,7 +165,8 @@ template <typename Block, typename Use>
 
 struct StepsQ5_0 : ScaledBlocks<quant::BlockQ5_0> {
   template <typename Use>
-  [[gnu::always_inline]] static void step(const Block* blocks, int s, const Scales& scales,
+  [[gnu::always_inline]] static void part(const Block* blocks, int s, int /*i*/,
+                                          const Step& /*step*/, const Scales& scales,
                                           const Use& use) {
     const __m512 tables[2] = {scaled(scales.d[s], iota(-16)), scaled(scales.d[s], iota(0))};
     use_fives(blocks[s], tables, 32 * s, use);
@@ -179,7 +175,8 @@ struct StepsQ5_0 : ScaledBlocks<quant::BlockQ5_0> {
 
 struct StepsQ5_1 : ScaledBlocksWithMin<quant::BlockQ5_1> {
   template <typename Use>
-  [[gnu::always_inline]] static void step(const Block* blocks, int s, const Scales& scales,
+  [[gnu::always_inline]] static void part(const Block* blocks, int s, int /*i*/,
+                                          const Step& /*step*/, const Scales& scales,
                                           const Use& use) {
     const __m512 tables[2] = {scaled_plus(scales.d(s), iota(0), scales.m(s)),
                               scaled_plus(scales.d(s), iota(16), scales.m(s))};
@@ -193,27 +190,13 @@ struct ScaledGroups {
   using Block = BlockType;
   static constexpr int kBlockValues = quant::kSuperBlock;
   static constexpr int kChunkBlocks = 1;
-  // Six bits each: scales 0..3, minimums 0..3, scales 4..7, minimums 4..7.
-  struct Raw {
-    alignas(16) std::uint64_t low;
-    std::uint64_t high;
-  };
+  using Raw = gguf::RawGroupScales;
   struct Scales {
     alignas(64) float at[16];
-    float scale(int g) const { return at[g / 4 * 8 + g % 4]; }
-    float min(int g) const { return at[g / 4 * 8 + g % 4 + 4]; }
+    float scale(int g) const { return at[gguf::scale_index(g)]; }
+    float min(int g) const { return at[gguf::min_index(g)]; }
   };
-  // As quant::k_scale_min() has it, eight groups at a time.
-  static void gather(const Block* block, int /*count*/, Raw& raw) {
-    std::uint64_t first;
-    std::uint32_t last;
-    std::memcpy(&first, block->scales, sizeof(first));
-    std::memcpy(&last, block->scales + 8, sizeof(last));
-    const std::uint64_t nibbles =
-        (last & 0x0F0F0F0F) | static_cast<std::uint64_t>((last >> 4) & 0x0F0F0F0F) << 32;
-    raw.low = first & 0x3F3F3F3F3F3F3F3F;
-    raw.high = nibbles | ((first >> 2) & 0x3030303030303030);
-  }
+  static void gather(const Block* block, int /*count*/, Raw& raw) { raw.gather(block->scales); }
   static void widen(const Block* block, const Raw& raw, Scales& scales) {
     // d and dmin, and what follows.
     const __m128i halves = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(block));
@@ -233,45 +216,62 @@ static inline __m512 group_table(const Scales& scales, int g, float first) {
 
 struct StepsQ4_K : ScaledGroups<quant::BlockQ4_K> {
   static constexpr int kSteps = 4;
+  static constexpr int kParts = 2;
+  struct Step {
+    __m512 low;
+    __m512 high;
+  };
+  [[gnu::always_inline]] static void step(const Block* /*block*/, int s, const Scales& scales,
+                                          Step& step) {
+    step = {group_table(scales, 2 * s, 0), group_table(scales, 2 * s + 1, 0)};
+  }
   template <typename Use>
-  [[gnu::always_inline]] static void step(const Block* block, int s, const Scales& scales,
-                                          const Use& use) {
-    const __m512 low = group_table(scales, 2 * s, 0);
-    const __m512 high = group_table(scales, 2 * s + 1, 0);
-#pragma GCC unroll 2
-    for (int c = 0; c < 2; ++c) {
-      const __m512i packed = load16(block->qs + 32 * s + 16 * c);
-      use(64 * s + 16 * c, looked_up(packed, low));
-      use(64 * s + 32 + 16 * c, looked_up(_mm512_srli_epi32(packed, 4), high));
-    }
+  [[gnu::always_inline]] static void part(const Block* block, int s, int i, const Step& step,
+                                          const Scales& /*scales*/, const Use& use) {
+    const __m512i packed = load16(block->qs + 32 * s + 16 * i);
+    use(64 * s + 16 * i, looked_up(packed, step.low));
+    use(64 * s + 32 + 16 * i, looked_up(_mm512_srli_epi32(packed, 4), step.high));
   }
 };
 
+// The 128 quants of half a block, in the order of their bytes.
+struct HalfBlock {
+  alignas(64) std::uint8_t q[128];
+
+  [[gnu::always_inline]] void set(__m512i first, __m512i second) {
+    _mm512_store_si512(q, first);
+    _mm512_store_si512(q + 64, second);
+    gguf::keep_in_memory(q);
+  }
+};
+
+static inline __m512i load32_twice(const std::uint8_t* bytes) {
+  return _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes)));
+}
+
 struct StepsQ5_K : ScaledGroups<quant::BlockQ5_K> {
   static constexpr int kSteps = 2;
-  // Half a block: groups 4s and 4s + 2 are low nibbles of its 64 bytes, 4s + 1 and 4s + 3 high
-  // ones. The bit of each group is rotated to where it is the fifth.
-  template <typename Use>
-  [[gnu::always_inline]] static void step(const Block* block, int s, const Scales& scales,
-                                          const Use& use) {
+  static constexpr int kParts = 4;
+  // Groups 4s and 4s + 2 are low nibbles of its 64 bytes, 4s + 1 and 4s + 3 high ones. The bit of
+  // each group is rotated to where it is the fifth; bits above it do not matter.
+  using Step = HalfBlock;
+  [[gnu::always_inline]] static void step(const Block* block, int s, const Scales& /*scales*/,
+                                          Step& step) {
     const __m512i even = _mm512_setr_epi64(4, 4, 4, 4, 2, 2, 2, 2);
     const __m512i by = _mm512_sub_epi64(even, _mm512_set1_epi64(4 * s));
-    const __m512i fifths =
-        _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(block->qh)));
+    const __m512i odd_by = _mm512_sub_epi64(by, _mm512_set1_epi64(1));
+    const __m512i fifths = load32_twice(block->qh);
     const __m512i nibbles = _mm512_loadu_si512(block->qs + 64 * s);
-    alignas(64) std::uint8_t q[128];
-    _mm512_store_si512(q, select(15, nibbles, _mm512_rolv_epi64(fifths, by)));
-    _mm512_store_si512(
-        q + 64, select(15, _mm512_srli_epi64(nibbles, 4),
-                       _mm512_rolv_epi64(fifths, _mm512_sub_epi64(by, _mm512_set1_epi64(1)))));
-    keep_in_memory(q);
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
-      const int g = 4 * s + 2 * (i % 2) + i / 2;
-      const __m512 tables[2] = {group_table(scales, g, 0), group_table(scales, g, 16)};
-      use(32 * g, looked_up(load16(q + 32 * i), tables));
-      use(32 * g + 16, looked_up(load16(q + 32 * i + 16), tables));
-    }
+    step.set(select(15, nibbles, _mm512_rolv_epi64(fifths, by)),
+             select(15, _mm512_srli_epi64(nibbles, 4), _mm512_rolv_epi64(fifths, odd_by)));
+  }
+  template <typename Use>
+  [[gnu::always_inline]] static void part(const Block* /*block*/, int s, int i, const Step& step,
+                                          const Scales& scales, const Use& use) {
+    const int g = 4 * s + 2 * (i % 2) + i / 2;
+    const __m512 tables[2] = {group_table(scales, g, 0), group_table(scales, g, 16)};
+    use(32 * g, looked_up(load16(step.q + 32 * i), tables));
+    use(32 * g + 16, looked_up(load16(step.q + 32 * i + 16), tables));
   }
 };
 
@@ -280,6 +280,7 @@ struct StepsQ6_K {
   static constexpr int kBlockValues = quant::kSuperBlock;
   static constexpr int kChunkBlocks = 1;
   static constexpr int kSteps = 2;
+  static constexpr int kParts = 4;
   struct Raw {};
   struct Scales {
     alignas(64) float group[16];
@@ -290,13 +291,12 @@ struct StepsQ6_K {
     _mm512_store_ps(scales.group, scaled(_cvtsh_ss(block->d), factors));
   }
 
-  // Half a block: low nibbles of its 64 bytes are the first 64 values, high ones the others. The
-  // two bits of each quarter are rotated to above the nibble.
-  template <typename Use>
-  [[gnu::always_inline]] static void step(const Block* block, int s, const Scales& scales,
-                                          const Use& use) {
-    const __m512i bits = _mm512_broadcast_i64x4(
-        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block->qh + 32 * s)));
+  // Low nibbles of its 64 bytes are the first 64 values, high ones the others. The two bits of each
+  // quarter are rotated to above the nibble.
+  using Step = HalfBlock;
+  [[gnu::always_inline]] static void step(const Block* block, int s, const Scales& /*scales*/,
+                                          Step& step) {
+    const __m512i bits = load32_twice(block->qh + 32 * s);
     const __m512i nibbles = _mm512_loadu_si512(block->ql + 64 * s);
     const __m512i low_by = _mm512_setr_epi64(4, 4, 4, 4, 2, 2, 2, 2);
     const __m512i high_by = _mm512_setr_epi64(0, 0, 0, 0, 62, 62, 62, 62);
@@ -305,14 +305,17 @@ struct StepsQ6_K {
     const __m512i low = select(15, nibbles, _mm512_rolv_epi64(bits, low_by));
     const __m512i high =
         select(15, _mm512_srli_epi64(nibbles, 4), _mm512_rolv_epi64(bits, high_by));
-    alignas(64) std::uint8_t q[128];
-    _mm512_store_si512(q, _mm512_sub_epi8(_mm512_and_si512(low, six_bits), middle));
-    _mm512_store_si512(q + 64, _mm512_sub_epi8(_mm512_and_si512(high, six_bits), middle));
-    keep_in_memory(q);
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      const __m512 values = _mm512_cvtepi32_ps(load16_signed(q + 16 * i));
-      use(128 * s + 16 * i, scaled(scales.group[8 * s + i], values));
+    step.set(_mm512_sub_epi8(_mm512_and_si512(low, six_bits), middle),
+             _mm512_sub_epi8(_mm512_and_si512(high, six_bits), middle));
+  }
+  template <typename Use>
+  [[gnu::always_inline]] static void part(const Block* /*block*/, int s, int i, const Step& step,
+                                          const Scales& scales, const Use& use) {
+#pragma GCC unroll 2
+    for (int c = 0; c < 2; ++c) {
+      const int group = 8 * s + 2 * i + c;
+      const __m512i q = load16_signed(step.q + 32 * i + 16 * c);
+      use(16 * group, scaled(scales.group[group], _mm512_cvtepi32_ps(q)));
     }
   }
 };

@@ -98,7 +98,7 @@ template <typename Check>
 void for_each_path(const Check& check) {
   for (const BlockType& type : kTypes) {
     for (const Isa isa : isas()) {
-      if (isa < Isa::kAvx512) continue;
+      if (isa == Isa::kRef) continue;
       SCOPED_TRACE(std::string(to_string(isa)) + " " + std::string(to_string(type.dtype)));
       check(type, isa);
     }
@@ -270,24 +270,27 @@ TEST(GgufDotPath, AccumulateAddsToWhatIsThere) {
   });
 }
 
-// What a scale that is no finite number makes of a row's sum, the first row being the one.
+void expect_same_kind(const std::vector<float>& found, const std::vector<float>& expected) {
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(std::isnan(found[i]), std::isnan(expected[i])) << i;
+    EXPECT_EQ(std::isinf(found[i]), std::isinf(expected[i])) << i;
+    if (std::isinf(expected[i])) EXPECT_EQ(found[i], expected[i]) << i;
+  }
+}
+
+// A scale that is no finite number makes that, or NaN, of its row's sum: products may be of one
+// sign, of either sign, or zeros.
 void expect_as_decoded(const BlockType& type, Isa isa, float scale) {
   for (const std::int64_t rows : {1, 4}) {
     Blocks blocks(type, 5, 768);
     blocks.set_scale(0, scale);
-    for (const float sign : {1.0F, 0.0F, -1.0F}) {
-      // All products of one sign, where the type has no zero among its values, or all zero.
-      std::vector<float> x(static_cast<std::size_t>(rows * 768));
-      const auto values = blocks.values();
-      for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::copysign(sign, values[i % 768] * sign);
-      const auto expected = sums(values, x, rows);
-      const auto found = product(blocks, x, rows, isa);
-      for (std::size_t i = 0; i < found.size(); ++i) {
-        EXPECT_EQ(std::isnan(found[i]), std::isnan(expected[i])) << i;
-        EXPECT_EQ(std::isinf(found[i]), std::isinf(expected[i])) << i;
-        if (std::isinf(expected[i])) EXPECT_EQ(found[i], expected[i]) << i;
-      }
-    }
+    const auto values = blocks.values();
+    auto x = random_floats(rows * 768, 2);
+    expect_same_kind(product(blocks, x, rows, isa), sums(values, x, rows));
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::copysign(1.0F, values[i % 768]);
+    expect_same_kind(product(blocks, x, rows, isa), sums(values, x, rows));
+    x.assign(x.size(), 0.0F);
+    expect_same_kind(product(blocks, x, rows, isa), sums(values, x, rows));
   }
 }
 
