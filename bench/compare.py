@@ -52,21 +52,41 @@ ROOT = Path(__file__).resolve().parents[1]
 WORKER = Path(__file__).resolve().parent / "peer_worker.py"
 
 # How shoehorn is asked for each form of the weights; "@isa" behind a form sets SHOEHORN_ISA.
+NF4 = ["--load-in-4bit", "--bnb-4bit-quant-type", "nf4"]
 SHOEHORN_FORMS = {
     "auto": [],
     "bf16": ["--dtype", "bfloat16"],
     "f16": ["--dtype", "float16"],
     "f32": ["--dtype", "float32"],
+    "int8": ["--load-in-8bit"],
+    "nf4": [*NF4, "--bnb-4bit-compute-dtype", "int8"],
+    "nf4-dq": [*NF4, "--bnb-4bit-use-double-quant", "--bnb-4bit-compute-dtype", "int8"],
+    "nf4-float": [*NF4, "--bnb-4bit-compute-dtype", "float32"],
+    "nf4-bf16": [*NF4, "--bnb-4bit-compute-dtype", "bfloat16"],
+    "fp4": ["--load-in-4bit", "--bnb-4bit-quant-type", "fp4", "--bnb-4bit-compute-dtype", "int8"],
+    # the GGUF file that llama.cpp gets, as it is
+    "q8_0": [],
+    "q4_0": [],
+    "q4_1": [],
+    "q4_k": [],
 }
+GGUF_FORMS = ("q8_0", "q4_0", "q4_1", "q4_k")
+
+
+OUTLIERS = "-outliers"  # behind a shape: norms whose weights make six features of every layer outliers
 
 
 def find_model(name: str, python: str) -> Path:
     """The folder itself, or the checkpoint of that shape, made if need be."""
-    if name not in SHAPES:
+    shape = name.removesuffix(OUTLIERS)
+    if shape not in SHAPES:
         if not (Path(name) / "config.json").exists():
             raise SystemExit(f"{name}: no checkpoint folder, and no shape of {', '.join(SHAPES)}")
         return Path(name).resolve()
-    outcome = subprocess.run([python, ROOT / "bench/make_checkpoint.py", "--shape", name])
+    command = [python, ROOT / "bench/make_checkpoint.py", "--shape", shape]
+    if name.endswith(OUTLIERS):
+        command += ["--outlier-features", "6", "--out", machine.bench_folder() / f"{name}-bf16"]
+    outcome = subprocess.run(list(map(str, command)))
     if outcome.returncode:
         raise SystemExit(f"{name}: the checkpoint could not be made")
     return machine.bench_folder() / f"{name}-bf16"
@@ -244,14 +264,17 @@ def prepare(
     paths = {}
     folder = machine.bench_folder() / "converted" / f"{model.name}-{fingerprint(model)}"
     for row in rows:
-        if row.engine == "shoehorn":
-            continue
-        if PEERS[row.engine].package not in found:
-            row.problem = f"{PEERS[row.engine].package} is not installed"
+        engine = row.engine
+        if engine == "shoehorn":
+            if row.form not in GGUF_FORMS:
+                continue
+            engine = "llama-cpp-python"
+        if PEERS[engine].package not in found:
+            row.problem = f"{PEERS[engine].package} is not installed"
             continue
         say(f"preparing {row.label}")
         outcome = child.run(
-            [args.python, WORKER, "prepare", row.engine, row.form, model, folder],
+            [args.python, WORKER, "prepare", engine, row.form, model, folder],
             args.threads,
             args.timeout,
             log=log,
@@ -282,7 +305,7 @@ def measure(
             machine.read_through(paths.get(row.label, model))
             busy = machine.wait_until_idle(args.wait_idle)
             run = (
-                run_shoehorn(row, args, model, log)
+                run_shoehorn(row, args, paths.get(row.label, model), log)
                 if row.engine == "shoehorn"
                 else run_peer(row, args, paths[row.label], shape, log)
             )

@@ -31,6 +31,7 @@ from safetensors_stream import DTYPES, TensorSpec, write_folder
 PIECE_VALUES = 1 << 24  # 64 MB as float32
 RECIPE = "recipe.json"  # the options, so that a second call knows what is there
 RECIPE_VERSION = 1
+OUTLIER_WEIGHT = 16.0  # of a norm: a feature passes LLM.int8()'s threshold of 6 in most tokens
 
 
 def standard_deviation(spec: TensorSpec, shape: LlamaShape) -> float:
@@ -47,8 +48,29 @@ def standard_deviation(spec: TensorSpec, shape: LlamaShape) -> float:
     return fan_in**-0.5
 
 
-def draw(spec: TensorSpec, shape: LlamaShape, seed: int):
+def with_outliers(spec: TensorSpec, pieces, shape: LlamaShape, outlier_features: int):
+    """The norms lift the same few features of every layer, as in trained models (arXiv:2208.07339), and
+    the weights that meet them are smaller there, so that what comes out keeps its size. The input of
+    down_proj is halved: the product of gate and up would have tails of its own beyond the threshold."""
+    features = np.linspace(7, shape.hidden_size - 9, outlier_features).astype(int)
+    for piece in pieces:
+        if spec.name.endswith("layernorm.weight"):
+            piece[features] = OUTLIER_WEIGHT
+        elif spec.name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight", "gate_proj.weight")):
+            piece.reshape(-1, shape.hidden_size)[:, features] /= OUTLIER_WEIGHT
+        elif spec.name.endswith("up_proj.weight"):
+            piece.reshape(-1, shape.hidden_size)[:, features] /= OUTLIER_WEIGHT
+            piece /= 2
+        elif spec.name.endswith("down_proj.weight"):
+            piece *= 2
+        yield piece
+
+
+def draw(spec: TensorSpec, shape: LlamaShape, seed: int, outlier_features: int = 0):
     """Yields the tensor's values. Its stream depends on the seed and its name alone."""
+    if outlier_features:
+        yield from with_outliers(spec, draw(spec, shape, seed), shape, outlier_features)
+        return
     rng = np.random.Generator(np.random.PCG64([seed, zlib.crc32(spec.name.encode())]))
     is_norm = len(spec.shape) == 1
     scale = np.float32(0.1 if is_norm else standard_deviation(spec, shape))
@@ -58,7 +80,9 @@ def draw(spec: TensorSpec, shape: LlamaShape, seed: int):
         yield piece + np.float32(1) if is_norm else piece
 
 
-def make(shape: LlamaShape, dtype: str, seed: int, max_shard_bytes: int, out: Path) -> bool:
+def make(
+    shape: LlamaShape, dtype: str, seed: int, max_shard_bytes: int, out: Path, outlier_features: int = 0
+) -> bool:
     """Writes the folder under a temporary name and renames it; False where it is already there."""
     recipe = {
         "version": RECIPE_VERSION,
@@ -67,6 +91,8 @@ def make(shape: LlamaShape, dtype: str, seed: int, max_shard_bytes: int, out: Pa
         "max_shard_bytes": max_shard_bytes,
         "shape": dataclasses.asdict(shape),
     }
+    if outlier_features:
+        recipe["outliers"] = [outlier_features, OUTLIER_WEIGHT, 2]  # and the version of with_outliers
     if (out / RECIPE).exists() and json.loads((out / RECIPE).read_text()) == recipe:
         return False
     if out.exists() and any(out.iterdir()) and not (out / RECIPE).exists():
@@ -91,7 +117,12 @@ def make(shape: LlamaShape, dtype: str, seed: int, max_shard_bytes: int, out: Pa
             print(f"\r{done / 1e9:6.2f} of {nbytes / 1e9:.2f} GB", end="", file=sys.stderr)
 
     write_folder(
-        partial, specs, dtype, lambda spec: draw(spec, shape, seed), max_shard_bytes, progress=progress
+        partial,
+        specs,
+        dtype,
+        lambda spec: draw(spec, shape, seed, outlier_features),
+        max_shard_bytes,
+        progress=progress,
     )
     if sys.stderr.isatty():
         print(file=sys.stderr)
@@ -121,6 +152,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dtype", choices=DTYPES, default="bf16")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
+        "--outlier-features",
+        type=int,
+        default=0,
+        help="so many features whose norm weights lift them over LLM.int8()'s threshold",
+    )
+    parser.add_argument(
         "--max-shard-gb", type=float, default=5.0, help="larger checkpoints are split (default 5)"
     )
     parser.add_argument("--out", type=Path, help="folder to write")
@@ -145,7 +182,7 @@ def main() -> None:
     suffix = "" if shape == base else f"-{zlib.crc32(repr(shape).encode()):08x}"
     out = args.out or bench_folder() / f"{args.shape}-{args.dtype}{suffix}"
     start = time.perf_counter()
-    made = make(shape, args.dtype, args.seed, int(args.max_shard_gb * 1e9), out)
+    made = make(shape, args.dtype, args.seed, int(args.max_shard_gb * 1e9), out, args.outlier_features)
     what = f"made in {time.perf_counter() - start:.1f} s" if made else "already there"
     print(f"{out}: {sum(spec.values for spec in shape.tensors()) / 1e6:.1f} M parameters, {what}")
 

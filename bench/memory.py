@@ -68,9 +68,23 @@ def main():
     print("| limit | streamed a token | predicted | measured | apart |\n|---|---|---|---|---|")
     for limit in options.limits.split(","):
         ids = ",".join(str(i) for i in range(5, 69))
-        stats, error = run([options.shoehorn, "run", options.model, "--ids", ids, "--json",
-                            "--ignore-eos", "--max-new-tokens", str(options.new_tokens),
-                            "--max-memory", f"cpu={limit}", *extra], limit)
+        stats, error = run(
+            [
+                options.shoehorn,
+                "run",
+                options.model,
+                "--ids",
+                ids,
+                "--json",
+                "--ignore-eos",
+                "--max-new-tokens",
+                str(options.new_tokens),
+                "--max-memory",
+                f"cpu={limit}",
+                *extra,
+            ],
+            limit,
+        )
         if error:
             print(f"| {limit} | {error} | | | |")
             failed = True
@@ -80,9 +94,11 @@ def main():
         apart = measured - predicted
         bad = abs(apart) > 0.02 * parse_size(limit) + (64 << 20) or measured > parse_size(limit)
         failed = failed or bad
-        print(f"| {limit} | {stats['disk_bytes_per_token'] / (1 << 20):.0f} MiB "
-              f"| {predicted / (1 << 20):.1f} MiB | {measured / (1 << 20):.1f} MiB "
-              f"| {apart / (1 << 20):+.1f} MiB{' FAILED' if bad else ''} |")
+        print(
+            f"| {limit} | {stats['disk_bytes_per_token'] / (1 << 20):.0f} MiB "
+            f"| {predicted / (1 << 20):.1f} MiB | {measured / (1 << 20):.1f} MiB "
+            f"| {apart / (1 << 20):+.1f} MiB{' FAILED' if bad else ''} |"
+        )
     return 1 if failed else 0
 
 

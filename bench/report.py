@@ -18,13 +18,28 @@ FORM_BYTES = {
     "nf4": 0.5 + 4 / 64,
     "fp4": 0.5 + 4 / 64,
     "nf4-dq": 0.5 + 1 / 64 + 4 / (64 * 256),
+    "nf4-float": 0.5 + 4 / 64,
+    "nf4-bf16": 0.5 + 4 / 64,
     "q8_0": 34 / 32,
     "q4_0": 18 / 32,
     "q4_1": 20 / 32,
     "q4_k": 144 / 256,
     "iq4_nl": 18 / 32,
 }
-HEAD_BYTES = {("bitsandbytes", form): 2 for form in ("int8", "nf4", "nf4-dq", "fp4")}
+HEAD_BYTES = {
+    (engine, form): 2
+    for engine in ("bitsandbytes", "shoehorn")
+    for form in ("int8", "nf4", "nf4-dq", "nf4-float", "nf4-bf16", "fp4")
+}
+# Which of shoehorn's forms stand against an engine's; others stand against the same form, or the first.
+RIVALS = {
+    "q8_0": ("q8_0", "int8"),
+    "q4_0": ("q4_0", "nf4", "nf4-float"),
+    "q4_1": ("q4_1", "nf4"),
+    "q4_k": ("q4_k", "nf4"),
+    "iq4_nl": ("nf4",),
+    "nf4": ("nf4", "nf4-float"),
+}
 
 
 def median(runs: list[dict], key: str) -> float | None:
@@ -123,15 +138,16 @@ def ratio_rows(record: dict) -> list[list[str]]:
     for row in record["rows"]:
         if row["engine"] == "shoehorn" or not row["runs"] or not ours:
             continue
-        same = next((our for our in ours if our["form"] == row["form"]), ours[0])
-        times: list[str] = [
-            f"{median(same['runs'], key) / median(row['runs'], key):.2f}"
-            for key in ("decode_tok_s", "prefill_tok_s")
-        ]
-        for key in ("load_s", "start_to_token_s"):
-            theirs, our = median(row["runs"], key), median(same["runs"], key)
-            times.append(f"{theirs / our:.1f}" if theirs and our else "–")
-        lines.append([same["label"], row["label"], *times])
+        wanted = RIVALS.get(row["form"], (row["form"],))
+        for same in [our for our in ours if our["form"] in wanted] or ours[:1]:
+            times: list[str] = [
+                f"{median(same['runs'], key) / median(row['runs'], key):.2f}"
+                for key in ("decode_tok_s", "prefill_tok_s")
+            ]
+            for key in ("load_s", "start_to_token_s"):
+                theirs, our = median(row["runs"], key), median(same["runs"], key)
+                times.append(f"{theirs / our:.1f}" if theirs and our else "–")
+            lines.append([same["label"], row["label"], *times])
     return lines
 
 
