@@ -126,40 +126,51 @@ struct Tile {
   std::int64_t outputs;
 };
 
+// What follows the group of weights at row n and column k0 of a tile.
+NextInt8 weights_after(const Tile& tile, std::int64_t group, std::int64_t block, std::int64_t n,
+                       std::int64_t k0) {
+  const Int8Parts parts = int8_parts(*tile.task->weight);
+  n += group;
+  if (n >= tile.outputs) {
+    n = 0;
+    k0 += block;
+  }
+  if (k0 >= parts.k) return {};
+  return {.first = parts.cb + (tile.first_output + n) * parts.k + k0,
+          .row_bytes = parts.k,
+          .rows = std::min(group, tile.outputs - n),
+          .bytes = std::min(block, parts.k - k0)};
+}
+
 // The sums of a tile.
 void multiply_tile(const Tile& tile, const PackedCodes& packed, TileScratch& scratch) {
   const Int8GemmPath& path = *packed.path;
   const std::int64_t k = packed.k;
   const std::int8_t* const weights = int8_parts(*tile.task->weight).cb + tile.first_output * k;
-  for (std::int64_t k0 = 0; k0 < k; k0 += kInt8Depth) {
-    const std::int64_t depth = std::min(kInt8Depth, k - k0);
+  const bool is_reading = tile.panels <= path.reading_panels;
+  const std::int64_t block = is_reading ? kInt8Depth : path.depth;
+  for (std::int64_t k0 = 0; k0 < k; k0 += block) {
+    const std::int64_t depth = std::min(block, k - k0);
     for (std::int64_t n = 0; n < tile.outputs; n += path.group) {
       const std::int64_t count = std::min(path.group, tile.outputs - n);
-      path.copy(weights + n * k + k0, k, count, depth, scratch.copied);
-      std::int64_t next_n = n + path.group;
-      std::int64_t next_k = k0;
-      if (next_n >= tile.outputs) {
-        next_n = 0;
-        next_k = k0 + kInt8Depth;
-      }
-      NextInt8 next{.first = weights};
-      if (next_k < k) {
-        next = {.first = weights + next_n * k + next_k,
-                .row_bytes = k,
-                .rows = std::min(path.group, tile.outputs - next_n),
-                .bytes = std::min(kInt8Depth, k - next_k)};
-      }
-      path.multiply({.w = scratch.copied,
-                     .count = count,
-                     .panels = packed.panel(tile.first_panel) + k0 * kInt8PanelRows,
-                     .panel_bytes = packed.panel_bytes(),
-                     .panel_count = tile.panels,
-                     .depth = padded_int8_depth(depth),
-                     .sums = packed.sums + tile.first_panel * kInt8PanelRows,
-                     .first = k0 == 0,
-                     .c = scratch.c[0] + n * kInt8PanelRows,
-                     .c_panel = kTileOutputs * kInt8PanelRows,
-                     .next = next});
+      path.copy({.w = weights + n * k + k0,
+                 .row_bytes = k,
+                 .count = count,
+                 .depth = depth,
+                 .ask_until = is_reading ? weights + tile.outputs * k : weights,
+                 .out = scratch.copied});
+      path.multiply(
+          {.w = scratch.copied,
+           .count = count,
+           .panels = packed.panel(tile.first_panel) + k0 * kInt8PanelRows,
+           .panel_bytes = packed.panel_bytes(),
+           .panel_count = tile.panels,
+           .depth = padded_int8_depth(depth),
+           .sums = packed.sums + tile.first_panel * kInt8PanelRows,
+           .first = k0 == 0,
+           .c = scratch.c[0] + n * kInt8PanelRows,
+           .c_panel = kTileOutputs * kInt8PanelRows,
+           .next = is_reading ? NextInt8{} : weights_after(tile, path.group, block, n, k0)});
     }
   }
 }

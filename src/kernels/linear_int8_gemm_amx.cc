@@ -6,6 +6,7 @@
 #include <immintrin.h>
 
 #include "kernels/int8_finish_avx512.h"
+#include "kernels/int8_prefetch.h"
 #include "kernels/linear_int8_paths.h"
 #include "kernels/tiles_amx.h"
 
@@ -13,32 +14,33 @@ namespace shoehorn::amx {
 namespace {
 
 constexpr std::int64_t kGroup = 2 * kTileRows;
+// A group of weights stays in the nearest cache while panels pass by: 16 KiB, and as much of two
+// panels. (1024 columns are 10 % slower.)
+constexpr std::int64_t kDepth = 512;
+constexpr std::int64_t kReadingPanels = 4;
 constexpr std::int64_t kSumsOfTile = kTileRows * kInt8PanelRows;
 
-void copy(const std::int8_t* w, std::int64_t row_bytes, std::int64_t count, std::int64_t depth,
-          std::int8_t* out) {
-  for (std::int64_t n = 0; n < kGroup; ++n, w += row_bytes, out += kInt8CopyStride) {
-    for (std::int64_t i = 0; i < depth; i += kTileRowBytes) {
-      const std::int64_t left = n < count ? depth - i : 0;
+void copy(const Int8CopyJob& job) {
+  const std::int8_t* w = job.w;
+  std::int8_t* out = job.out;
+  for (std::int64_t n = 0; n < kGroup; ++n, w += job.row_bytes, out += kInt8CopyStride) {
+    for (std::int64_t i = 0; i < job.depth; i += kTileRowBytes) {
+      const std::int64_t left = n < job.count ? job.depth - i : 0;
       const __mmask64 lanes =
           left >= kTileRowBytes ? ~std::uint64_t{0} : (std::uint64_t{1} << left) - 1;
-      const __m512i values =
-          left > 0 ? _mm512_maskz_loadu_epi8(lanes, w + i) : _mm512_setzero_si512();
+      __m512i values = _mm512_setzero_si512();
+      if (left > 0) {
+        prefetch_ahead(job, w + i);
+        values = _mm512_maskz_loadu_epi8(lanes, w + i);
+      }
       _mm512_store_si512(out + i, values);
     }
   }
 }
 
-void prefetch(const NextInt8& next, std::int64_t i, std::int64_t depth) {
-  const std::int8_t* line = next.first + next.bytes * i / depth;
-  for (std::int64_t n = 0; n < next.rows; ++n, line += next.row_bytes) {
-    _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
-  }
-}
-
 // Tiles 0 to 3: sums of weights 0-15 and 16-31 with panel 0 and 1; 4 and 5: weights; 6 and 7:
 // codes.
-void multiply_two(const Int8BlockJob& job, std::int64_t index, const NextInt8& next) {
+void multiply_two(const Int8BlockJob& job, std::int64_t index, Int8Prefetch& next) {
   const std::int8_t* const panel = job.panels + index * job.panel_bytes;
   std::int32_t* const c0 = job.c + index * job.c_panel;
   std::int32_t* const c1 = c0 + job.c_panel;
@@ -64,7 +66,7 @@ void multiply_two(const Int8BlockJob& job, std::int64_t index, const NextInt8& n
     _tile_loadd(5, w + kTileRows * kInt8CopyStride, kInt8CopyStride);
     _tile_dpbssd(2, 5, 6);
     _tile_dpbssd(3, 5, 7);
-    prefetch(next, i, job.depth);
+    next.step();
   }
   _tile_stored(0, c0, kTileRowBytes);
   _tile_stored(1, c1, kTileRowBytes);
@@ -72,7 +74,7 @@ void multiply_two(const Int8BlockJob& job, std::int64_t index, const NextInt8& n
   _tile_stored(3, c1 + kSumsOfTile, kTileRowBytes);
 }
 
-void multiply_one(const Int8BlockJob& job, std::int64_t index, const NextInt8& next) {
+void multiply_one(const Int8BlockJob& job, std::int64_t index, Int8Prefetch& next) {
   const std::int8_t* const panel = job.panels + index * job.panel_bytes;
   std::int32_t* const c = job.c + index * job.c_panel;
   if (job.first) {
@@ -88,7 +90,7 @@ void multiply_one(const Int8BlockJob& job, std::int64_t index, const NextInt8& n
     _tile_dpbssd(0, 4, 6);
     _tile_loadd(5, job.w + i + kTileRows * kInt8CopyStride, kInt8CopyStride);
     _tile_dpbssd(2, 5, 6);
-    prefetch(next, i, job.depth);
+    next.step();
   }
   _tile_stored(0, c, kTileRowBytes);
   _tile_stored(2, c + kSumsOfTile, kTileRowBytes);
@@ -96,8 +98,8 @@ void multiply_one(const Int8BlockJob& job, std::int64_t index, const NextInt8& n
 
 void multiply(const Int8BlockJob& job) {
   const Tiles tiles(kFullTiles);
+  Int8Prefetch next(job.next, (job.panel_count + 1) / 2 * job.depth / kTileRowBytes);
   for (std::int64_t index = 0; index < job.panel_count; index += 2) {
-    const NextInt8 next = share_of(job.next, index, 2, job.panel_count);
     if (index + 2 <= job.panel_count) {
       multiply_two(job, index, next);
     } else {
@@ -108,7 +110,11 @@ void multiply(const Int8BlockJob& job) {
 
 }  // namespace
 
-const Int8GemmPath kInt8Gemm = {
-    .group = kGroup, .copy = copy, .multiply = multiply, .finish = avx512::finish_int8};
+const Int8GemmPath kInt8Gemm = {.group = kGroup,
+                                .depth = kDepth,
+                                .reading_panels = kReadingPanels,
+                                .copy = copy,
+                                .multiply = multiply,
+                                .finish = avx512::finish_int8};
 
 }  // namespace shoehorn::amx

@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 
+#include "kernels/int8_prefetch.h"
 #include "kernels/linear_int8_paths.h"
 #include "kernels/vector_avx2.h"
 
@@ -12,19 +13,23 @@ namespace shoehorn::avx2 {
 namespace {
 
 constexpr int kGroup = 4;
+constexpr std::int64_t kDepth = 1024;
 
-void copy(const std::int8_t* w, std::int64_t row_bytes, std::int64_t count, std::int64_t depth,
-          std::int8_t* out) {
-  for (std::int64_t n = 0; n < count; ++n, w += row_bytes, out += kInt8CopyStride) {
-    std::memcpy(out, w, static_cast<std::size_t>(depth));
-    std::memset(out + depth, 0, static_cast<std::size_t>(padded_int8_depth(depth) - depth));
+void copy(const Int8CopyJob& job) {
+  const std::int8_t* w = job.w;
+  std::int8_t* out = job.out;
+  for (std::int64_t n = 0; n < job.count; ++n, w += job.row_bytes, out += kInt8CopyStride) {
+    for (std::int64_t i = 0; i < job.depth; i += 64) prefetch_ahead(job, w + i);
+    std::memcpy(out, w, static_cast<std::size_t>(job.depth));
+    const std::int64_t padding = padded_int8_depth(job.depth) - job.depth;
+    std::memset(out + job.depth, 0, static_cast<std::size_t>(padding));
   }
 }
 
 // N weight rows times the panel `index`.
 template <int N>
 void multiply_group(const Int8BlockJob& job, std::int64_t first_row, std::int64_t index,
-                    const NextInt8& next) {
+                    Int8Prefetch& next) {
   const std::int8_t* const w = job.w + first_row * kInt8CopyStride;
   const std::int8_t* const panel = job.panels + index * job.panel_bytes;
   auto* const c =
@@ -39,10 +44,7 @@ void multiply_group(const Int8BlockJob& job, std::int64_t first_row, std::int64_
     }
   }
   for (std::int64_t i0 = 0; i0 < job.depth; i0 += 64) {
-    const std::int8_t* line = next.first + next.bytes * i0 / job.depth;
-    for (std::int64_t n = 0; n < next.rows; ++n, line += next.row_bytes) {
-      _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
-    }
+    next.step();
     for (std::int64_t i = i0; i < i0 + 64; i += 4) {
       const auto* const at = reinterpret_cast<const __m256i*>(panel + i * kInt8PanelRows);
       const __m256i codes[2] = {_mm256_loadu_si256(at), _mm256_loadu_si256(at + 1)};
@@ -69,14 +71,13 @@ void multiply_group(const Int8BlockJob& job, std::int64_t first_row, std::int64_
 }
 
 void multiply(const Int8BlockJob& job) {
+  Int8Prefetch next(job.next, job.panel_count * job.depth / 64);
   for (std::int64_t index = 0; index < job.panel_count; ++index) {
-    const NextInt8 next = share_of(job.next, index, 1, job.panel_count);
     if (job.count == kGroup) {
       multiply_group<kGroup>(job, 0, index, next);
       continue;
     }
-    const NextInt8 none{.first = next.first};
-    for (std::int64_t n = 0; n < job.count; ++n) multiply_group<1>(job, n, index, none);
+    for (std::int64_t n = 0; n < job.count; ++n) multiply_group<1>(job, n, index, next);
   }
 }
 
@@ -140,7 +141,11 @@ void finish(const Int8FinishJob& job) {
 
 }  // namespace
 
-const Int8GemmPath kInt8Gemm = {
-    .group = kGroup, .copy = copy, .multiply = multiply, .finish = finish};
+const Int8GemmPath kInt8Gemm = {.group = kGroup,
+                                .depth = kDepth,
+                                .reading_panels = 0,
+                                .copy = copy,
+                                .multiply = multiply,
+                                .finish = finish};
 
 }  // namespace shoehorn::avx2

@@ -6,26 +6,30 @@
 #include <immintrin.h>
 
 #include "kernels/int8_finish_avx512.h"
+#include "kernels/int8_prefetch.h"
 #include "kernels/linear_int8_paths.h"
 
 namespace shoehorn::avx512 {
 namespace {
 
 constexpr int kGroup = 12;
+constexpr std::int64_t kDepth = 1024;
 // How far ahead the panel, which comes from the second-level cache, is asked for.
 constexpr std::int64_t kPanelAhead = 16;
 
-void copy(const std::int8_t* w, std::int64_t row_bytes, std::int64_t count, std::int64_t depth,
-          std::int8_t* out) {
+void copy(const Int8CopyJob& job) {
   const __m512i flip = _mm512_set1_epi8(-128);
-  for (std::int64_t n = 0; n < count; ++n, w += row_bytes, out += kInt8CopyStride) {
+  const std::int8_t* w = job.w;
+  std::int8_t* out = job.out;
+  for (std::int64_t n = 0; n < job.count; ++n, w += job.row_bytes, out += kInt8CopyStride) {
     std::int64_t i = 0;
-    for (; i + 64 <= depth; i += 64) {
+    for (; i + 64 <= job.depth; i += 64) {
+      prefetch_ahead(job, w + i);
       _mm512_store_si512(out + i, _mm512_xor_si512(_mm512_loadu_si512(w + i), flip));
     }
-    if (i == depth) continue;
+    if (i == job.depth) continue;
     // What codes beyond the depth meet does not matter: they are zeros.
-    const __mmask64 rest = (std::uint64_t{1} << (depth - i)) - 1;
+    const __mmask64 rest = (std::uint64_t{1} << (job.depth - i)) - 1;
     _mm512_store_si512(out + i, _mm512_xor_si512(_mm512_maskz_loadu_epi8(rest, w + i), flip));
   }
 }
@@ -33,7 +37,7 @@ void copy(const std::int8_t* w, std::int64_t row_bytes, std::int64_t count, std:
 // N weight rows times V panels from panel `index` on.
 template <int N, int V>
 void multiply_group(const Int8BlockJob& job, std::int64_t first_row, std::int64_t index,
-                    const NextInt8& next) {
+                    Int8Prefetch& next) {
   const std::int8_t* const w = job.w + first_row * kInt8CopyStride;
   const std::int8_t* const panel = job.panels + index * job.panel_bytes;
   std::int32_t* const c = job.c + index * job.c_panel + first_row * kInt8PanelRows;
@@ -54,10 +58,7 @@ void multiply_group(const Int8BlockJob& job, std::int64_t first_row, std::int64_
     }
   }
   for (std::int64_t i0 = 0; i0 < job.depth; i0 += 64) {
-    const std::int8_t* line = next.first + next.bytes * i0 / job.depth;
-    for (std::int64_t n = 0; n < next.rows; ++n, line += next.row_bytes) {
-      _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
-    }
+    next.step();
     for (std::int64_t i = i0; i < i0 + 64; i += 4) {
       __m512i codes[V];
 #pragma GCC unroll 2
@@ -85,18 +86,17 @@ void multiply_group(const Int8BlockJob& job, std::int64_t first_row, std::int64_
 }
 
 template <int V>
-void multiply_panels(const Int8BlockJob& job, std::int64_t index, const NextInt8& next) {
+void multiply_panels(const Int8BlockJob& job, std::int64_t index, Int8Prefetch& next) {
   if (job.count == kGroup) return multiply_group<kGroup, V>(job, 0, index, next);
-  // The last rows of a tile; what is next waits.
-  const NextInt8 none{.first = next.first};
+  // The last rows of a tile.
   std::int64_t n = 0;
-  for (; n + 4 <= job.count; n += 4) multiply_group<4, V>(job, n, index, none);
-  for (; n < job.count; ++n) multiply_group<1, V>(job, n, index, none);
+  for (; n + 4 <= job.count; n += 4) multiply_group<4, V>(job, n, index, next);
+  for (; n < job.count; ++n) multiply_group<1, V>(job, n, index, next);
 }
 
 void multiply(const Int8BlockJob& job) {
+  Int8Prefetch next(job.next, (job.panel_count + 1) / 2 * job.depth / 64);
   for (std::int64_t index = 0; index < job.panel_count; index += 2) {
-    const NextInt8 next = share_of(job.next, index, 2, job.panel_count);
     if (index + 2 <= job.panel_count) {
       multiply_panels<2>(job, index, next);
     } else {
@@ -107,7 +107,11 @@ void multiply(const Int8BlockJob& job) {
 
 }  // namespace
 
-const Int8GemmPath kInt8Gemm = {
-    .group = kGroup, .copy = copy, .multiply = multiply, .finish = finish_int8};
+const Int8GemmPath kInt8Gemm = {.group = kGroup,
+                                .depth = kDepth,
+                                .reading_panels = 0,
+                                .copy = copy,
+                                .multiply = multiply,
+                                .finish = finish_int8};
 
 }  // namespace shoehorn::avx512

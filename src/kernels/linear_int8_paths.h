@@ -76,12 +76,22 @@ using Int8DotPath = void (*)(const Int8DotJob& job, std::int64_t begin, std::int
 
 /// Rows of x in a panel of the blocked product.
 inline constexpr std::int64_t kInt8PanelRows = 16;
-/// Columns of the depth that it works on at a time, and the distance of copied weight rows: not a
-/// power of two, so that rows do not fall on the same cache sets.
-inline constexpr std::int64_t kInt8Depth = 1024;
+/// Columns of the depth that it works on at a time at most, and the distance of copied weight rows:
+/// not a power of two, so that rows do not fall on the same cache sets.
+inline constexpr std::int64_t kInt8Depth = 2048;
 inline constexpr std::int64_t kInt8CopyStride = kInt8Depth + 64;
 /// Outlier columns that are multiplied at a time.
 inline constexpr std::int64_t kInt8ColumnBlock = 64;
+
+/// A group of stored weight rows to copy.
+struct Int8CopyJob {
+  const std::int8_t* w = nullptr;
+  std::int64_t row_bytes = 0;              // from row to row
+  std::int64_t count = 0;                  // rows
+  std::int64_t depth = 0;                  // columns
+  const std::int8_t* ask_until = nullptr;  // lines ahead are asked for up to here
+  std::int8_t* out = nullptr;              // 64-byte aligned
+};
 
 /// Stored weights that the next call will copy: their lines are asked for along the way.
 struct NextInt8 {
@@ -90,17 +100,6 @@ struct NextInt8 {
   std::int64_t rows = 0;       // 0: nothing
   std::int64_t bytes = 0;      // of each row
 };
-
-/// The part of it that goes with panels index .. index + step - 1 of `count`.
-static inline NextInt8 share_of(const NextInt8& next, std::int64_t index, std::int64_t step,
-                                std::int64_t count) {
-  const std::int64_t end = index + step < count ? index + step : count;
-  const std::int64_t first_row = next.rows * index / count;
-  return {.first = next.first + first_row * next.row_bytes,
-          .row_bytes = next.row_bytes,
-          .rows = next.rows * end / count - first_row,
-          .bytes = next.bytes};
-}
 
 /// A group of copied weight rows times some panels.
 struct Int8BlockJob {
@@ -134,10 +133,13 @@ struct Int8FinishJob {
 
 struct Int8GemmPath {
   std::int64_t group;  // weight rows multiplied together
-  /// out = `count` stored rows as multiply wants them, kInt8CopyStride apart, filled up to a whole
+  std::int64_t depth;  // columns at a time, at most kInt8Depth
+  // Panels up to which a product takes less time than reading its weights does: then weights are
+  // copied kInt8Depth columns at a time, as one long read.
+  std::int64_t reading_panels;
+  /// job.out = stored rows as multiply wants them, kInt8CopyStride apart, filled up to a whole
   /// group and a multiple of kInt8Pad columns with what adds nothing.
-  void (*copy)(const std::int8_t* w, std::int64_t row_bytes, std::int64_t count, std::int64_t depth,
-               std::int8_t* out);
+  void (*copy)(const Int8CopyJob& job);
   /// c[n, m] += sum_k w[n, k] · x[m, k] for n < count and the rows m of every panel.
   void (*multiply)(const Int8BlockJob& job);
   void (*finish)(const Int8FinishJob& job);
