@@ -3,6 +3,7 @@
 // cache and multiplies all panels of x with them.
 #include <algorithm>
 #include <array>
+#include <bit>
 
 #include "kernels/linear_four_bit_int8_paths.h"
 #include "kernels/linear_pieces.h"
@@ -47,26 +48,84 @@ struct Tile {
   std::int64_t outputs;
 };
 
-// out[r][n] = absmax of run first_run + r of weight rows first_row + n.
+// Weight rows n .. n + outputs - 1 of a tile, runs run .. run + runs - 1: what is unpacked at a
+// time.
+struct Step {
+  std::int64_t n;
+  std::int64_t outputs;
+  std::int64_t run;
+  std::int64_t runs;
+};
+
+// The steps of a tile. All of some rows first, as they lie in memory, if x then stays in the
+// second-level cache; else all rows of some runs. Each output adds its runs in order either way.
+class Steps {
+ public:
+  Steps(const Tile& tile, const PackedRows& packed)
+      : outputs_(tile.outputs),
+        runs_(packed.runs),
+        groups_(ceil_div(tile.outputs, kInt8Group)),
+        chunks_(ceil_div(packed.runs, kInt8GroupRuns)),
+        by_rows_(packed.panels() * packed.runs * std::int64_t{sizeof(Int8PanelRun)} <=
+                 kMostCachedBytes) {}
+
+  std::int64_t count() const { return groups_ * chunks_; }
+  Step operator[](std::int64_t i) const {
+    const std::int64_t n = (by_rows_ ? i / chunks_ : i % groups_) * kInt8Group;
+    const std::int64_t run = (by_rows_ ? i % chunks_ : i / groups_) * kInt8GroupRuns;
+    return {.n = n,
+            .outputs = std::min(kInt8Group, outputs_ - n),
+            .run = run,
+            .runs = std::min(kInt8GroupRuns, runs_ - run)};
+  }
+
+ private:
+  static constexpr std::int64_t kMostCachedBytes = 768 * 1024;
+  std::int64_t outputs_;
+  std::int64_t runs_;
+  std::int64_t groups_;
+  std::int64_t chunks_;
+  bool by_rows_;
+};
+
+// scratch.absmax[r][n] = absmax of run step.run + r of weight rows first_row + n.
 void gather_absmax(const FourBitParts& parts, std::int64_t k, std::int64_t first_row,
-                   std::int64_t count, std::int64_t first_run, std::int64_t runs,
-                   const FourBitInt8GemmPath& path, Scratch& scratch) {
-  for (std::int64_t n = 0; n < count; ++n) {
-    const std::int64_t value = (first_row + n) * k + first_run * kInt8Run;
-    const std::int64_t first = value / parts.blocksize;
-    const std::int64_t last = (value + (runs - 1) * kInt8Run) / parts.blocksize;
+                   const Step& step, const FourBitInt8GemmPath& path, Scratch& scratch) {
+  const int shift = std::countr_zero(static_cast<std::uint64_t>(parts.blocksize));
+  for (std::int64_t n = 0; n < step.outputs; ++n) {
+    const std::int64_t value = (first_row + n) * k + step.run * kInt8Run;
+    const std::int64_t first = value >> shift;
+    const std::int64_t last = (value + (step.runs - 1) * kInt8Run) >> shift;
     const float* absmax = parts.absmax + first;
     if (parts.absmax == nullptr) {
       path.unnest(parts, first, last - first + 1, scratch.nested);
       absmax = scratch.nested;
     }
-    for (std::int64_t r = 0; r < runs; ++r) {
-      scratch.absmax[r * kInt8Group + n] = absmax[(value + r * kInt8Run) / parts.blocksize - first];
+    for (std::int64_t r = 0; r < step.runs; ++r) {
+      scratch.absmax[r * kInt8Group + n] = absmax[((value + r * kInt8Run) >> shift) - first];
     }
   }
-  for (std::int64_t r = 0; r < runs; ++r) {
-    // Whole tiles are multiplied.
-    std::fill(scratch.absmax + r * kInt8Group + count, scratch.absmax + (r + 1) * kInt8Group, 0.0F);
+  // Whole tiles are multiplied.
+  for (std::int64_t r = 0; r < step.runs; ++r) {
+    float* const row = scratch.absmax + r * kInt8Group;
+    std::fill(row + step.outputs, row + kInt8Group, 0.0F);
+  }
+}
+
+// Asks for what a step will unpack.
+void prefetch(const FourBitParts& parts, std::int64_t k, std::int64_t first_output,
+              const Step& step) {
+  const std::int64_t bytes = step.runs * kInt8Run / 2;
+  for (std::int64_t n = 0; n < step.outputs; ++n) {
+    const std::int64_t value = (first_output + step.n + n) * k + step.run * kInt8Run;
+    const std::uint8_t* const packed = parts.packed + value / 2;
+    for (std::int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(packed + at, 0, 2);
+    const std::int64_t block = value / parts.blocksize;
+    if (parts.absmax != nullptr) {
+      __builtin_prefetch(parts.absmax + block, 0, 2);
+    } else {
+      __builtin_prefetch(parts.absmax_codes + block, 0, 2);
+    }
   }
 }
 
@@ -81,19 +140,20 @@ void run_tile(const Tile& tile, const PackedRows& packed, const FourBitInt8GemmP
                           .panel_runs = packed.runs,
                           .panel_count = packed.panels(),
                           .c_outputs = round_up(tile.outputs, kInt8TileRows)};
-  for (std::int64_t run = 0; run < packed.runs; run += kInt8GroupRuns) {
-    job.runs = std::min(kInt8GroupRuns, packed.runs - run);
-    job.panels = packed.data + run;
-    job.first = run == 0;
-    for (std::int64_t n = 0; n < tile.outputs; n += kInt8Group) {
-      job.outputs = std::min(kInt8Group, tile.outputs - n);
-      job.c = scratch.c + n * kInt8TileRows;
-      const std::int64_t row = tile.first_output + n;
-      path.unpack(parts.packed + row * (k / 2) + run * (kInt8Run / 2), k / 2, job.outputs, job.runs,
-                  codes, scratch.weights);
-      gather_absmax(parts, k, row, job.outputs, run, job.runs, path, scratch);
-      path.multiply(job);
-    }
+  const Steps steps(tile, packed);
+  for (std::int64_t i = 0; i < steps.count(); ++i) {
+    const Step step = steps[i];
+    job.runs = step.runs;
+    job.outputs = step.outputs;
+    job.panels = packed.data + step.run;
+    job.c = scratch.c + step.n * kInt8TileRows;
+    job.first = step.run == 0;
+    const std::int64_t row = tile.first_output + step.n;
+    path.unpack(parts.packed + row * (k / 2) + step.run * (kInt8Run / 2), k / 2, step.outputs,
+                step.runs, codes, scratch.weights);
+    gather_absmax(parts, k, row, step, path, scratch);
+    if (i + 1 < steps.count()) prefetch(parts, k, tile.first_output, steps[i + 1]);
+    path.multiply(job);
   }
   const std::int64_t ldy = weight.shape[0];
   const float* const bias =

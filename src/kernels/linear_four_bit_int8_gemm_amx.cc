@@ -60,6 +60,13 @@ void add_run(const std::int32_t (&sums)[kInt8TileRows][kInt8TileRows], const flo
   }
 }
 
+// Asks for some runs of the next panel, which comes from the second-level cache.
+void prefetch(const Int8PanelRun* x, std::int64_t runs) {
+  const auto* const start = reinterpret_cast<const char*>(x);
+  const std::int64_t bytes = runs * static_cast<std::int64_t>(sizeof(Int8PanelRun));
+  for (std::int64_t at = 0; at < bytes; at += 64) _mm_prefetch(start + at, _MM_HINT_T0);
+}
+
 // 16 weight rows from row n on times a panel.
 void multiply_tile(const FourBitInt8Multiply& job, std::int64_t n, std::int64_t panel) {
   const Int8TileRun* const weights = job.weights + n / kInt8TileRows * kInt8GroupRuns;
@@ -88,7 +95,13 @@ void multiply_tile(const FourBitInt8Multiply& job, std::int64_t n, std::int64_t 
 void multiply(const FourBitInt8Multiply& job) {
   const Tiles tiles(kFullTiles);
   for (std::int64_t panel = 0; panel < job.panel_count; ++panel) {
-    for (std::int64_t n = 0; n < job.outputs; n += kInt8TileRows) multiply_tile(job, n, panel);
+    for (std::int64_t n = 0; n < job.outputs; n += kInt8TileRows) {
+      if (panel + 1 < job.panel_count && n < kInt8Group) {
+        constexpr std::int64_t kShare = kInt8GroupRuns * kInt8TileRows / kInt8Group;
+        prefetch(job.panels + (panel + 1) * job.panel_runs + n / kInt8TileRows * kShare, kShare);
+      }
+      multiply_tile(job, n, panel);
+    }
   }
 }
 

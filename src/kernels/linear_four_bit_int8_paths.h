@@ -49,7 +49,7 @@ struct FourBitInt8DotPath {
 /// Rows of x in a panel of the blocked product, and weight rows in a tile.
 inline constexpr std::int64_t kInt8TileRows = 16;
 /// Weight rows that are unpacked and multiplied together, and runs of them.
-inline constexpr std::int64_t kInt8Group = 64;
+inline constexpr std::int64_t kInt8Group = 32;
 inline constexpr std::int64_t kInt8GroupRuns = 8;
 
 /// One run of 16 rows of x. Rows that are not there are zero.
