@@ -15,7 +15,7 @@ namespace shoehorn::avx2 {
 namespace {
 
 // How far ahead of its use a row's line is asked for.
-constexpr std::int64_t kAheadBytes = 4096;
+constexpr std::int64_t kAheadBytes = 2048;
 constexpr std::int64_t kBytes = 32;
 constexpr int kMostRowsAtOnce = 4;
 

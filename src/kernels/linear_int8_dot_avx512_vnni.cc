@@ -14,7 +14,7 @@ namespace shoehorn::avx512 {
 namespace {
 
 // How far ahead of its use a row's line is asked for.
-constexpr std::int64_t kAheadBytes = 4096;
+constexpr std::int64_t kAheadBytes = 2048;
 // Rows of W side by side, and the outputs of each that are finished together.
 constexpr int kStreams = 4;
 constexpr std::int64_t kOutputs = kLanes;
