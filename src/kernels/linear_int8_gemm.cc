@@ -17,12 +17,13 @@ namespace {
 
 // Rows of x packed at a time: bounds the workspace.
 constexpr std::int64_t kPackedRows = 512;
-// A tile's sums, kTileRows x kTileOutputs, share a second-level cache with the panels of one depth
-// block, kTileRows x kInt8Depth: 192 and 256 KiB.
-constexpr std::int64_t kTileRows = 256;
+// The largest tile: its sums, 384 KiB, share a second-level cache with the panels of one depth
+// block, 256 KiB. (256 rows are 8 % slower: weights are copied twice as often.)
+constexpr std::int64_t kTileRows = 512;
 constexpr std::int64_t kTileOutputs = 192;
-// Tiles are multiples of what the innermost kernels take (32, 12 or 4).
-constexpr std::int64_t kOutputGroup = 96;
+// The smallest: outputs are a multiple of what the innermost kernels take (32, 12 or 4).
+constexpr std::int64_t kLeastTileRows = 64;
+constexpr std::int64_t kLeastTileOutputs = 96;
 constexpr std::int64_t kMostGroup = 32;
 
 std::int64_t ceil_div(std::int64_t value, std::int64_t by) {
@@ -227,31 +228,59 @@ void finish_tile(const Tile& tile, const PackedCodes& packed, std::int64_t row_o
   }
 }
 
+// How the results of several weights are cut into tiles.
+class Tiling {
+ public:
+  // Tiles are smaller where large ones would leave threads without work at the end: narrower until
+  // there are eight for each, then shorter until there are four.
+  Tiling(std::span<const LinearTask> tasks, std::int64_t panels, int threads)
+      : tasks_(tasks), panels_(panels) {
+    cut();
+    if (count() < std::int64_t{8} * threads) width_ = kLeastTileOutputs;
+    cut();
+    while (count() < std::int64_t{4} * threads && rows_ > kLeastTileRows) {
+      rows_ /= 2;
+      cut();
+    }
+  }
+
+  std::int64_t count() const { return first_[tasks_.size()]; }
+
+  Tile tile(std::int64_t number) const {
+    std::size_t i = tasks_.size() - 1;
+    while (first_[i] > number) --i;
+    const std::int64_t index = number - first_[i];
+    const std::int64_t first_panel = index % row_blocks() * tile_panels();
+    const std::int64_t first_output = index / row_blocks() * width_;
+    return {.task = &tasks_[i],
+            .first_panel = first_panel,
+            .panels = std::min(tile_panels(), panels_ - first_panel),
+            .first_output = first_output,
+            .outputs = std::min(width_, tasks_[i].weight->shape[0] - first_output)};
+  }
+
+ private:
+  std::int64_t tile_panels() const { return rows_ / kInt8PanelRows; }
+  std::int64_t row_blocks() const { return ceil_div(panels_, tile_panels()); }
+  void cut() {
+    for (std::size_t i = 0; i < tasks_.size(); ++i) {
+      first_[i + 1] = first_[i] + ceil_div(tasks_[i].weight->shape[0], width_) * row_blocks();
+    }
+  }
+
+  std::span<const LinearTask> tasks_;
+  std::int64_t panels_;
+  std::int64_t rows_ = kTileRows;
+  std::int64_t width_ = kTileOutputs;
+  std::array<std::int64_t, kMostLinearTasks + 1> first_{};  // number of each task's first tile
+};
+
 // Multiplies packed rows, which are rows row_offset and on of y, with all weights.
 void multiply_packed(std::span<const LinearTask> tasks, const PackedCodes& packed,
                      std::int64_t row_offset, std::byte* scratch, ExecContext& ctx) {
-  constexpr std::int64_t kTilePanels = kTileRows / kInt8PanelRows;
-  const std::int64_t row_blocks = ceil_div(packed.panels(), kTilePanels);
-  std::int64_t all_outputs = 0;
-  for (const LinearTask& task : tasks) all_outputs += task.weight->shape[0];
-  // Eight tiles a thread if that leaves tiles worth copying for.
-  const std::int64_t share = all_outputs * row_blocks / (std::int64_t{8} * ctx.pool.threads());
-  const std::int64_t width = std::clamp(round_up(share, kOutputGroup), kOutputGroup, kTileOutputs);
-  std::array<std::int64_t, kMostLinearTasks + 1> first_piece{};
-  for (std::size_t i = 0; i < tasks.size(); ++i) {
-    first_piece[i + 1] = first_piece[i] + ceil_div(tasks[i].weight->shape[0], width) * row_blocks;
-  }
-  ctx.pool.parallel_for(first_piece[tasks.size()], [&](std::int64_t piece, int thread) {
-    std::size_t i = tasks.size() - 1;
-    while (first_piece[i] > piece) --i;
-    const std::int64_t index = piece - first_piece[i];
-    const std::int64_t first_panel = index % row_blocks * kTilePanels;
-    const std::int64_t first_output = index / row_blocks * width;
-    const Tile tile{.task = &tasks[i],
-                    .first_panel = first_panel,
-                    .panels = std::min(kTilePanels, packed.panels() - first_panel),
-                    .first_output = first_output,
-                    .outputs = std::min(width, tasks[i].weight->shape[0] - first_output)};
+  const Tiling tiling(tasks, packed.panels(), ctx.pool.threads());
+  ctx.pool.parallel_for(tiling.count(), [&](std::int64_t number, int thread) {
+    const Tile tile = tiling.tile(number);
     auto& mine = *reinterpret_cast<TileScratch*>(scratch + thread * thread_bytes(packed.k));
     multiply_tile(tile, packed, mine);
     finish_tile(tile, packed, row_offset, mine);
