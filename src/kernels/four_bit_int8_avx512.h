@@ -91,8 +91,8 @@ static inline void pack_panel(const float* x, std::int64_t ldx, std::int64_t row
 
 // FourBitInt8GemmPath::unpack with `bias` added to each code.
 static inline void unpack_rows(const std::uint8_t* packed, std::int64_t row_bytes,
-                               std::int64_t count, std::int64_t runs, const FourBitInt8Codes& codes,
-                               int bias, Int8TileRun* out) {
+                               std::int64_t count, std::int64_t runs, std::int64_t ahead,
+                               const FourBitInt8Codes& codes, int bias, Int8TileRun* out) {
   const __m128i biased =
       _mm_add_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes.codes)),
                    _mm_set1_epi8(static_cast<char>(bias)));
@@ -102,8 +102,11 @@ static inline void unpack_rows(const std::uint8_t* packed, std::int64_t row_byte
     const std::uint8_t* const row = packed + n * row_bytes;
     Int8TileRun* const tiles = out + n / kInt8TileRows * kInt8GroupRuns;
     for (std::int64_t r = 0; r < runs; ++r) {
-      const __m256i bytes =
-          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + r * (kInt8Run / 2)));
+      const std::uint8_t* const from = row + r * (kInt8Run / 2);
+      if (ahead != 0 && r % 2 == 0) {
+        _mm_prefetch(reinterpret_cast<const char*>(from + ahead), _MM_HINT_T0);
+      }
+      const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
       const __m256i even =
           _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(bytes, 4), nibble));
       const __m256i odd = _mm256_shuffle_epi8(table, _mm256_and_si256(bytes, nibble));

@@ -14,7 +14,7 @@ namespace shoehorn {
 namespace {
 
 // Above this many rows of x the blocked product is faster (measured: see linear_four_bit_bench.cc).
-constexpr std::int64_t kMostDotRows = 8;
+constexpr std::int64_t kMostDotRows = 12;
 // Rows of x that are quantized at a time where there is no blocked product: bounds the workspace.
 constexpr std::int64_t kMostRowsAtOnce = 64;
 // Of a quantized row, 64 values: the most any path takes, and what its end is padded to.

@@ -164,7 +164,13 @@ struct Kernel {
 
 void dot(const FourBitDotJob& job, const FourBitInt8Codes& codes, const std::byte* x,
          std::int64_t begin, std::int64_t end, float* scratch) {
-  dot_streams<4>(Kernel(job, codes, x), begin, end, scratch);
+  const Kernel kernel(job, codes, x);
+  // Sixteen running sums would fill the registers.
+  if (job.rows == 1) {
+    dot_streams<4>(kernel, begin, end, scratch);
+  } else {
+    dot_streams<2>(kernel, begin, end, scratch);
+  }
 }
 
 }  // namespace

@@ -115,11 +115,8 @@ void gather_absmax(const FourBitParts& parts, std::int64_t k, std::int64_t first
 // Asks for what a step will unpack.
 void prefetch(const FourBitParts& parts, std::int64_t k, std::int64_t first_output,
               const Step& step) {
-  const std::int64_t bytes = step.runs * kInt8Run / 2;
   for (std::int64_t n = 0; n < step.outputs; ++n) {
     const std::int64_t value = (first_output + step.n + n) * k + step.run * kInt8Run;
-    const std::uint8_t* const packed = parts.packed + value / 2;
-    for (std::int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(packed + at, 0, 2);
     const std::int64_t block = value / parts.blocksize;
     if (parts.absmax != nullptr) {
       __builtin_prefetch(parts.absmax + block, 0, 2);
@@ -149,8 +146,13 @@ void run_tile(const Tile& tile, const PackedRows& packed, const FourBitInt8GemmP
     job.c = scratch.c + step.n * kInt8TileRows;
     job.first = step.run == 0;
     const std::int64_t row = tile.first_output + step.n;
-    path.unpack(parts.packed + row * (k / 2) + step.run * (kInt8Run / 2), k / 2, step.outputs,
-                step.runs, codes, scratch.weights);
+    const std::int64_t at = row * (k / 2) + step.run * (kInt8Run / 2);
+    std::int64_t ahead = 0;
+    if (i + 1 < steps.count()) {
+      const Step next = steps[i + 1];
+      ahead = (tile.first_output + next.n) * (k / 2) + next.run * (kInt8Run / 2) - at;
+    }
+    path.unpack(parts.packed + at, k / 2, step.outputs, step.runs, ahead, codes, scratch.weights);
     gather_absmax(parts, k, row, step, path, scratch);
     if (i + 1 < steps.count()) prefetch(parts, k, tile.first_output, steps[i + 1]);
     path.multiply(job);

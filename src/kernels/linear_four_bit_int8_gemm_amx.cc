@@ -13,8 +13,9 @@ namespace shoehorn::amx {
 namespace {
 
 void unpack(const std::uint8_t* packed, std::int64_t row_bytes, std::int64_t count,
-            std::int64_t runs, const FourBitInt8Codes& codes, Int8TileRun* out) {
-  avx512::unpack_rows(packed, row_bytes, count, runs, codes, 0, out);
+            std::int64_t runs, std::int64_t ahead, const FourBitInt8Codes& codes,
+            Int8TileRun* out) {
+  avx512::unpack_rows(packed, row_bytes, count, runs, ahead, codes, 0, out);
 }
 
 void unnest(const FourBitParts& parts, std::int64_t first, std::int64_t count, float* out) {

@@ -84,9 +84,11 @@ struct FourBitInt8GemmPath {
   void (*pack)(const float* x, std::int64_t ldx, std::int64_t rows, std::int64_t runs,
                Int8PanelRun* panel);
   /// Codes of `count` rows of packed bytes, row_bytes apart, as multiply wants them: [tiles][runs]
-  /// with tiles kInt8GroupRuns apart; rows up to a whole tile become any numbers.
+  /// with tiles kInt8GroupRuns apart; rows up to a whole tile become any numbers. What lies
+  /// `ahead` bytes further on is asked for along the way, unless that is 0.
   void (*unpack)(const std::uint8_t* packed, std::int64_t row_bytes, std::int64_t count,
-                 std::int64_t runs, const FourBitInt8Codes& codes, Int8TileRun* out);
+                 std::int64_t runs, std::int64_t ahead, const FourBitInt8Codes& codes,
+                 Int8TileRun* out);
   /// out[i] = absmax[first + i] where it is nested.
   void (*unnest)(const FourBitParts& parts, std::int64_t first, std::int64_t count, float* out);
   /// c[p, n, m] += sum over runs of (sum of products) · absmax · scale.
