@@ -100,8 +100,8 @@ struct WeightView {
   WeightView(WeightForm form, const Shape& shape, const std::byte* data, Device device)
       : form(form), shape(shape), data(data), device(device) {}
   /// A plain tensor is a weight as it is.
-  WeightView(
-      const TensorView& plain)  // NOLINT(google-explicit-constructor): that is what it is for
+  // NOLINTNEXTLINE(google-explicit-constructor): that is what it is for
+  WeightView(const TensorView& plain)
       : form{.dtype = plain.dtype}, shape(plain.shape), data(plain.data), device(plain.device) {}
 
   /// The values as T, of a plain weight whose storage type it is.
