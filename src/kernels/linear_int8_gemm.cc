@@ -17,6 +17,8 @@ namespace {
 
 // Rows of x packed at a time: bounds the workspace.
 constexpr std::int64_t kPackedRows = 512;
+// Outlier columns of x that are gathered once a call; where there are more, each tile does.
+constexpr std::int64_t kGatheredColumns = 256;
 // The largest tile: its sums, 384 KiB, share a second-level cache with the panels of one depth
 // block, 256 KiB. (256 rows are 8 % slower: weights are copied twice as often.)
 constexpr std::int64_t kTileRows = 512;
@@ -57,7 +59,7 @@ struct PackedCodes {
   std::int8_t* data;   // [panels][padded depth / 4, 16, 4]
   float* stats;        // [panels, 16]
   std::int32_t* sums;  // [panels, 16], of the codes
-  float* x_outliers;   // [panels][kInt8ColumnBlock, 16], if no more columns than that
+  float* x_outliers;   // [panels][kGatheredColumns, 16], if no more columns than that
   std::span<const std::int32_t> columns;
 
   std::int64_t panels() const { return ceil_div(rows, kInt8PanelRows); }
@@ -116,7 +118,7 @@ void clear_columns(const PackedCodes& packed, std::int64_t index) {
 }
 
 bool few_columns(const PackedCodes& packed) {
-  return static_cast<std::int64_t>(packed.columns.size()) <= kInt8ColumnBlock;
+  return static_cast<std::int64_t>(packed.columns.size()) <= kGatheredColumns;
 }
 
 struct Tile {
@@ -206,7 +208,7 @@ void finish_tile(const Tile& tile, const PackedCodes& packed, std::int64_t row_o
       const std::int64_t index = tile.first_panel + i;
       const float* x_outliers = scratch.x_outliers;
       if (few_columns(packed)) {
-        x_outliers = packed.x_outliers + index * kInt8ColumnBlock * kInt8PanelRows;
+        x_outliers = packed.x_outliers + (index * kGatheredColumns + first) * kInt8PanelRows;
       } else {
         gather_outliers(packed, index, first, columns, scratch.x_outliers);
       }
@@ -306,7 +308,7 @@ void linear_int8_gemm(std::span<const LinearTask> tasks, std::span<const float> 
       .data = workspace.take<std::int8_t>(size(most_rows * padded_int8_depth(k))).data(),
       .stats = workspace.take<float>(size(most_rows)).data(),
       .sums = workspace.take<std::int32_t>(size(most_rows)).data(),
-      .x_outliers = workspace.take<float>(size(most_rows * kInt8ColumnBlock)).data(),
+      .x_outliers = workspace.take<float>(size(most_rows * kGatheredColumns)).data(),
       .columns = {}};
   std::byte* const scratch =
       workspace.take<std::byte>(size(thread_bytes(k) * ctx.pool.threads())).data();
@@ -331,7 +333,7 @@ void linear_int8_gemm(std::span<const LinearTask> tasks, std::span<const float> 
         clear_columns(packed, index);
         if (!few_columns(packed)) return;
         gather_outliers(packed, index, 0, static_cast<std::int64_t>(packed.columns.size()),
-                        packed.x_outliers + index * kInt8ColumnBlock * kInt8PanelRows);
+                        packed.x_outliers + index * kGatheredColumns * kInt8PanelRows);
       });
     }
     multiply_packed(tasks, packed, first, scratch, ctx);
@@ -341,7 +343,7 @@ void linear_int8_gemm(std::span<const LinearTask> tasks, std::span<const float> 
 
 std::size_t linear_int8_gemm_workspace_bytes(std::int64_t rows, std::int64_t k, int threads) {
   const std::int64_t most_rows = round_up(std::min(rows, kPackedRows), kInt8PanelRows);
-  const std::int64_t row_bytes = padded_int8_depth(k) + 4 + 4 + 4 * kInt8ColumnBlock;
+  const std::int64_t row_bytes = padded_int8_depth(k) + 4 + 4 + 4 * kGatheredColumns;
   return OutlierColumns::workspace_bytes(k, threads) +
          static_cast<std::size_t>(most_rows * row_bytes + thread_bytes(k) * threads + 4 * 64);
 }

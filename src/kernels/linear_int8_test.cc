@@ -218,7 +218,7 @@ TEST(LinearInt8, FewOutlierColumnsAgreeWithRef) {
 
 TEST(LinearInt8, ManyOutlierColumnsAgreeWithRef) {
   for (const std::int64_t rows : {1, 4, 9, 20, 513}) {
-    for (const std::int64_t columns : {63, 64, 65, 130, 200}) {
+    for (const std::int64_t columns : {63, 64, 65, 130, 256, 257, 300}) {
       expect_like_ref({rows, 33, 576, 6, columns});
     }
   }
