@@ -140,7 +140,7 @@ struct Kernel {
       for (int l = 0; l < kTurnLines; ++l) {
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r) {
-          _mm_prefetch(line + r * group.rows.stream_bytes + 64 * l, _MM_HINT_T1);
+          _mm_prefetch(line + r * group.rows.stream_bytes + 64 * l, _MM_HINT_T0);
         }
       }
       line += kTurnLines * 64;

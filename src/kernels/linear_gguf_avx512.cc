@@ -69,7 +69,7 @@ struct Kernel {
         for (int l = u * kTurnLines / kTurnSteps; l < (u + 1) * kTurnLines / kTurnSteps; ++l) {
 #pragma GCC unroll 4
           for (int r = 0; r < R; ++r) {
-            _mm_prefetch(line + r * group.rows.stream_bytes + 64 * l, _MM_HINT_T1);
+            _mm_prefetch(line + r * group.rows.stream_bytes + 64 * l, _MM_HINT_T0);
           }
         }
         add_step<R, M>(group, at, turn * kTurnSteps + u, scales, sums);
