@@ -10,6 +10,7 @@
 #include "kernels/decode_row_paths.h"
 #include "kernels/decode_weight.h"
 #include "kernels/linear_four_bit.h"
+#include "kernels/linear_four_bit_bf16.h"
 #include "kernels/linear_four_bit_int8.h"
 #include "kernels/linear_gguf.h"
 #include "kernels/linear_int8.h"
@@ -133,7 +134,7 @@ void linear_dot(std::span<const LinearTask> tasks, std::span<const float> x, std
 }
 
 // The ways to multiply. Tasks of one way share what is done to x, and a loop.
-enum class Arithmetic : std::uint8_t { kFloat, kFourBitDot, kInt8, kFourBitInt8 };
+enum class Arithmetic : std::uint8_t { kFloat, kFourBitDot, kFourBitBf16, kInt8, kFourBitInt8 };
 
 struct Way {
   Arithmetic arithmetic = Arithmetic::kFloat;
@@ -145,6 +146,9 @@ Way way_of(const WeightView& weight, std::int64_t rows, Isa isa) {
   if (weight.form.quant_type == QuantType::kInt8) return {.arithmetic = Arithmetic::kInt8};
   if (!weight.form.is_four_bit()) return {};
   if (takes_int8_rows(weight)) return {.arithmetic = Arithmetic::kFourBitInt8};
+  if (rows > kMostDotRows && takes_bf16_tiles(weight, isa)) {
+    return {.arithmetic = Arithmetic::kFourBitBf16};
+  }
   const ComputeDtype dtype = weight.compute.dtype;
   const bool direct = rows <= kMostDotRows && takes_four_bit_dot(weight, isa);
   return {.arithmetic = direct ? Arithmetic::kFourBitDot : Arithmetic::kFloat,
@@ -192,6 +196,8 @@ void run_alike(const Way& way, std::span<const LinearTask> tasks, std::span<cons
     linear_int8(tasks, x, rows, ctx);
   } else if (way.arithmetic == Arithmetic::kFourBitInt8) {
     linear_four_bit_int8(tasks, x, rows, ctx);
+  } else if (way.arithmetic == Arithmetic::kFourBitBf16 && k > 0) {
+    linear_four_bit_bf16(tasks, x, rows, ctx);
   } else if (rows <= kMostDotRows || k == 0) {
     run_few(way, tasks, x, rows, ctx);
   } else if (ctx.isa == Isa::kRef) {
@@ -255,7 +261,8 @@ std::size_t linear_workspace_bytes(std::int64_t rows, std::int64_t k, int thread
   const std::size_t few =
       rounded + std::max(decoded, linear_four_bit_dot_workspace_bytes(k, threads));
   const std::size_t gemm = rows > kMostDotRows ? linear_gemm_workspace_bytes(rows, k, threads) : 0;
-  return std::max({few, gemm, linear_int8_workspace_bytes(rows, k, threads),
+  return std::max({few, gemm, linear_four_bit_bf16_workspace_bytes(rows, k, threads),
+                   linear_int8_workspace_bytes(rows, k, threads),
                    linear_four_bit_int8_workspace_bytes(rows, k, threads)});
 }
 

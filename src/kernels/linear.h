@@ -24,7 +24,9 @@ struct LinearTask {
 /// y[m, n] = sum_k x[m, k] · W[n, k] + bias[n]
 ///
 ///   weight [N, K]     as stored: F32, F16, BF16, F64, the 8-bit floats, GGUF blocks, at any
-///                     alignment; int8 and four bits as bitsandbytes has them
+///                     alignment; int8 and four bits as bitsandbytes has them, computed with what
+///                     WeightView::compute says (linear_int8.h, linear_four_bit.h,
+///                     linear_four_bit_bf16.h, linear_four_bit_int8.h)
 ///   bias   [N]        float32, or empty
 ///   x      [rows, K]  float32
 ///   y      [rows, N]  float32, not overlapping x

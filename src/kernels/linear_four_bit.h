@@ -1,7 +1,7 @@
 // linear() for NF4 and FP4 weights with floating activations and few rows of x: dot products from
 // the packed bytes, no decoded row in memory. Internal: linear.cc calls it.
 //
-//   y[m, n] = sum_k x[m, k] · fl(quant_map[code[n, k]]) · absmax[n, k / blocksize] + bias[n]
+//   y[m, n] = sum_k x[m, k] · quant_map[code[n, k]] · absmax[n, k / blocksize] + bias[n]
 //
 // The products of a run of values that share an absmax are summed first and scaled then, all in
 // float32: at least as close to the sum of real numbers as multiplying fl(code · absmax) is, and

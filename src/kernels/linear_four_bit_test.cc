@@ -152,6 +152,8 @@ TEST(LinearFourBit, ActivationsAreRoundedToTheComputeDtype) {
     for (const Isa isa : isas()) {
       for (const std::int64_t k : {192, 100}) {
         for (const std::int64_t rows : {2, 20}) {
+          // Tiles round weights too: see linear_four_bit_bf16_test.cc.
+          if (isa == Isa::kAmx && dtype == ComputeDtype::kBF16 && rows > 8) continue;
           Machine machine(isa);
           const WeightForm form{.quant_type = QuantType::kNF4};
           const FourBitWeight weight(form, 9, k, 1);

@@ -11,6 +11,7 @@
 #include "kernels/decode_row_paths.h"
 #include "kernels/decode_weight.h"
 #include "kernels/linear_paths.h"
+#include "kernels/linear_pieces.h"
 
 namespace shoehorn {
 namespace {
@@ -23,7 +24,6 @@ constexpr std::int64_t kTileRows = 256;
 constexpr std::int64_t kTileOutputs = 192;
 // Tiles are multiples of what the innermost kernels take (12 or 6).
 constexpr std::int64_t kOutputGroup = 12;
-constexpr std::size_t kMostTasks = 16;
 constexpr std::int64_t kWidestPanel = 32;
 
 std::int64_t round_up(std::int64_t value, std::int64_t step) {
@@ -198,7 +198,7 @@ void multiply_packed(std::span<const LinearTask> tasks, const PackedRows& packed
   const std::int64_t share = all_outputs * row_blocks / (std::int64_t{8} * ctx.pool.threads());
   const std::int64_t width =
       std::clamp(round_up(share, kOutputGroup), 4 * kOutputGroup, kTileOutputs);
-  std::array<std::int64_t, kMostTasks + 1> first_piece{};
+  std::array<std::int64_t, kMostLinearTasks + 1> first_piece{};
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     first_piece[i + 1] = first_piece[i] + ceil_div(tasks[i].weight->shape[0], width) * row_blocks;
   }
