@@ -13,9 +13,9 @@ namespace shoehorn {
 namespace {
 
 // How far ahead of the line in use: the reading of weights is one long stream then.
-constexpr std::int64_t kInt8AheadBytes = 4096;
+inline constexpr std::int64_t kInt8AheadBytes = 4096;
 
-void prefetch_ahead(const Int8CopyJob& job, const std::int8_t* line) {
+inline void prefetch_ahead(const Int8CopyJob& job, const std::int8_t* line) {
   if (job.ask_until - line > kInt8AheadBytes) {
     _mm_prefetch(reinterpret_cast<const char*>(line + kInt8AheadBytes), _MM_HINT_T1);
   }

@@ -109,7 +109,7 @@ void gather_outliers(const PackedCodes& packed, std::int64_t index, std::int64_t
 void clear_columns(const PackedCodes& packed, std::int64_t index) {
   std::int32_t* const sums = packed.sums + index * kInt8PanelRows;
   for (const std::int32_t column : packed.columns) {
-    std::int8_t* const codes = packed.panel(index) + column / 4 * 4 * kInt8PanelRows + column % 4;
+    std::int8_t* const codes = packed.panel(index) + column / 4 * (4 * kInt8PanelRows) + column % 4;
     for (std::int64_t m = 0; m < kInt8PanelRows; ++m) {
       sums[m] -= codes[4 * m];
       codes[4 * m] = 0;
@@ -345,7 +345,7 @@ std::size_t linear_int8_gemm_workspace_bytes(std::int64_t rows, std::int64_t k, 
   const std::int64_t most_rows = round_up(std::min(rows, kPackedRows), kInt8PanelRows);
   const std::int64_t row_bytes = padded_int8_depth(k) + 4 + 4 + 4 * kGatheredColumns;
   return OutlierColumns::workspace_bytes(k, threads) +
-         static_cast<std::size_t>(most_rows * row_bytes + thread_bytes(k) * threads + 4 * 64);
+         static_cast<std::size_t>(most_rows * row_bytes + thread_bytes(k) * threads + 256);
 }
 
 }  // namespace shoehorn

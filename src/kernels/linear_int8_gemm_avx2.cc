@@ -37,9 +37,9 @@ void multiply_group(const Int8BlockJob& job, std::int64_t first_row, std::int64_
   const __m256i ones = _mm256_set1_epi16(1);
   __m256i acc[N][2];
 #pragma GCC unroll 4
-  for (int n = 0; n < N; ++n) {
+  for (std::int64_t n = 0; n < N; ++n) {
 #pragma GCC unroll 2
-    for (int v = 0; v < 2; ++v) {
+    for (std::int64_t v = 0; v < 2; ++v) {
       acc[n][v] = job.first ? _mm256_setzero_si256() : _mm256_loadu_si256(c + 2 * n + v);
     }
   }
@@ -49,13 +49,13 @@ void multiply_group(const Int8BlockJob& job, std::int64_t first_row, std::int64_
       const auto* const at = reinterpret_cast<const __m256i*>(panel + i * kInt8PanelRows);
       const __m256i codes[2] = {_mm256_loadu_si256(at), _mm256_loadu_si256(at + 1)};
 #pragma GCC unroll 4
-      for (int n = 0; n < N; ++n) {
+      for (std::int64_t n = 0; n < N; ++n) {
         int four;
         std::memcpy(&four, w + n * kInt8CopyStride + i, 4);
         const __m256i weights = _mm256_set1_epi32(four);
         const __m256i magnitudes = _mm256_abs_epi8(weights);
 #pragma GCC unroll 2
-        for (int v = 0; v < 2; ++v) {
+        for (std::int64_t v = 0; v < 2; ++v) {
           const __m256i pairs =
               _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(codes[v], weights));
           acc[n][v] = _mm256_add_epi32(acc[n][v], _mm256_madd_epi16(pairs, ones));
@@ -64,7 +64,7 @@ void multiply_group(const Int8BlockJob& job, std::int64_t first_row, std::int64_
     }
   }
 #pragma GCC unroll 4
-  for (int n = 0; n < N; ++n) {
+  for (std::int64_t n = 0; n < N; ++n) {
     _mm256_storeu_si256(c + 2 * n, acc[n][0]);
     _mm256_storeu_si256(c + 2 * n + 1, acc[n][1]);
   }

@@ -100,7 +100,7 @@ void linear_int8(const LinearTask& task, std::span<const float> x, std::int64_t 
                   .is_column = is_column,
                   .any_column = any_column,
                   .stat = stat};
-    for_ranges(ctx.pool, parts.n, 65536 / parts.k + 1,
+    for_ranges(ctx.pool, parts.n, 65536 / (parts.k + 1) + 1,
                [&](std::int64_t begin, std::int64_t end, int /*thread*/) {
                  for (std::int64_t n = begin; n < end; ++n) {
                    float& y = out.y[m * out.ldy + n];

@@ -66,7 +66,7 @@ void pack(const std::int8_t* q, std::int64_t ldq, std::int64_t depth, std::int8_
     }
     transpose(block);
 #pragma GCC unroll 16
-    for (int j = 0; j < 16; ++j) {
+    for (std::int64_t j = 0; j < 16; ++j) {
       _mm512_storeu_si512(panel + i * kInt8PanelRows + j * 64, _mm512_castps_si512(block[j]));
     }
   }
