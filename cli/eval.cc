@@ -30,7 +30,10 @@ struct EvalFlags {
   bool json = false;
 };
 
-constexpr std::size_t kRowsAtOnce = 64;  // logits of so many positions are held at a time
+// Logits of so many positions are held at a time: many, for the matrix products to be fast, and for
+// LLM.int8() to look for outliers in as many rows as bitsandbytes does.
+constexpr std::size_t kLogitsBytes = std::size_t{128} << 20;
+constexpr std::size_t kMostRowsAtOnce = 512;
 
 /// -log softmax(logits)[target].
 double negative_log_likelihood(std::span<const float> logits, std::int32_t target) {
@@ -45,9 +48,11 @@ double score_window(Session& session, std::span<const std::int32_t> window, std:
                     std::size_t vocab_size) {
   session.truncate(0);
   if (from > 1) session.forward(window.first(from - 1));
+  const std::size_t rows =
+      std::clamp<std::size_t>(kLogitsBytes / (vocab_size * sizeof(float)), 1, kMostRowsAtOnce);
   double sum = 0;
-  for (std::size_t at = from - 1; at + 1 < window.size(); at += kRowsAtOnce) {
-    const std::size_t count = std::min(kRowsAtOnce, window.size() - 1 - at);
+  for (std::size_t at = from - 1; at + 1 < window.size(); at += rows) {
+    const std::size_t count = std::min(rows, window.size() - 1 - at);
     const std::vector<float> logits = session.forward_all(window.subspan(at, count));
     for (std::size_t i = 0; i < count; ++i) {
       sum += negative_log_likelihood(std::span(logits).subspan(i * vocab_size, vocab_size),

@@ -3,19 +3,17 @@
 #include "kernels/decode_four_bit_paths.h"
 #include "kernels/decode_row.h"
 #include "quant/four_bit.h"
+#include "quant/int8_rows.h"
 
 namespace shoehorn {
 namespace {
-
-// bitsandbytes' int8_vectorwise_dequant: the decimal that stands for 1/127 there.
-constexpr float kInverse127 = 0.007874015718698502F;
 
 void decode_int8(const Int8Parts& parts, std::int64_t row, std::int64_t first, std::int64_t count,
                  float* out) {
   const std::int8_t* const codes = parts.cb + row * parts.k + first;
   const float scb = parts.scb[row];
   for (std::int64_t i = 0; i < count; ++i) {
-    out[i] = static_cast<float>(codes[i]) * scb * kInverse127;
+    out[i] = static_cast<float>(codes[i]) * scb * kOneOver127;
   }
 }
 

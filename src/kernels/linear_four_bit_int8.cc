@@ -82,7 +82,7 @@ FourBitInt8Codes four_bit_int8_codes(QuantType type, const float* quant_map) {
   const float factor = type == QuantType::kFP4 ? 120.0F : 124.115F;
   FourBitInt8Codes result;
   for (int i = 0; i < 16; ++i) {
-    // The table is data: NaN becomes 127, which is as good as anything.
+    // takes_int8_rows() lets no table with other values through; a cast of one must not happen.
     const float scaled = std::nearbyint(quant_map[i] * factor);
     result.codes[i] = static_cast<std::int8_t>(std::fmax(-127.0F, std::fmin(127.0F, scaled)));
   }
@@ -92,8 +92,14 @@ FourBitInt8Codes four_bit_int8_codes(QuantType type, const float* quant_map) {
 
 bool takes_int8_rows(const WeightView& weight) {
   const std::int64_t k = weight.shape[1];
-  return weight.form.is_four_bit() && weight.compute.dtype == ComputeDtype::kInt8 && k > 0 &&
-         weight.form.blocksize % kInt8Run == 0 && k % weight.form.blocksize == 0;
+  if (!weight.form.is_four_bit() || weight.compute.dtype != ComputeDtype::kInt8 || k == 0 ||
+      weight.form.blocksize % kInt8Run != 0 || k % weight.form.blocksize != 0) {
+    return false;
+  }
+  if (weight.data == nullptr) return true;  // no outputs, nothing to read
+  // The table comes from the file: one with larger values than the usual -1 .. 1 does not fit.
+  const float* const codes = four_bit_parts(weight).quant_map;
+  return std::all_of(codes, codes + 16, [](float code) { return std::fabs(code) <= 1.0F; });
 }
 
 void linear_four_bit_int8(std::span<const LinearTask> tasks, std::span<const float> x,

@@ -25,8 +25,8 @@
 namespace shoehorn {
 
 /// True if a weight asks for int8 activations and its shape and blocks allow it, K and the
-/// blocksize being multiples of 64 and K one of the blocksize; where they do not, it is multiplied
-/// in float32.
+/// blocksize being multiples of 64 and K one of the blocksize, and if its quant_map lies within
+/// -1 .. 1; where they do not, it is multiplied in float32.
 bool takes_int8_rows(const WeightView& weight);
 
 /// All weights satisfy takes_int8_rows() and have one K; sizes are checked.

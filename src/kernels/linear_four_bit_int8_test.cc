@@ -336,6 +336,18 @@ TEST(TakesInt8Rows, WantsWholeBlocksOfSixtyFourInARow) {
   EXPECT_FALSE(takes(128, 576, ComputeDtype::kInt8));
 }
 
+TEST(TakesInt8Rows, RefusesATableBeyondOne) {
+  const WeightForm form{.quant_type = QuantType::kNF4};
+  const FourBitLayout layout = four_bit_layout(form, 64);
+  std::vector<std::byte> bytes(layout.bytes);
+  WeightView weight(form, {1, 64}, bytes.data(), Device{});
+  weight.compute.dtype = ComputeDtype::kInt8;
+  EXPECT_TRUE(takes_int8_rows(weight));
+  const float large = 2;
+  std::memcpy(bytes.data() + layout.quant_map, &large, sizeof(large));
+  EXPECT_FALSE(takes_int8_rows(weight));
+}
+
 TEST(FourBitInt8Codes, Fp4IsExactButForTheSmallest) {
   const auto codes = four_bit_int8_codes(QuantType::kFP4, kernel_test::kFP4Codes);
   const std::vector<int> found(codes.codes, codes.codes + 16);

@@ -26,7 +26,7 @@ using gguf::RowScales;
 // Of decoded values, a block of 256 at a time.
 float decoded_sum(DType dtype, const std::byte* row, std::int64_t k, const float* x) {
   constexpr std::int64_t kPiece = quant::kSuperBlock;
-  const std::int64_t piece_bytes = static_cast<std::int64_t>(packed_bytes(dtype, kPiece).value());
+  const std::int64_t piece_bytes = static_cast<std::int64_t>(*packed_bytes(dtype, kPiece));
   float values[kPiece];
   double sum = 0;
   for (std::int64_t at = 0; at < k; at += kPiece, row += piece_bytes) {

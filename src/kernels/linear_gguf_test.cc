@@ -274,7 +274,9 @@ void expect_same_kind(const std::vector<float>& found, const std::vector<float>&
   for (std::size_t i = 0; i < found.size(); ++i) {
     EXPECT_EQ(std::isnan(found[i]), std::isnan(expected[i])) << i;
     EXPECT_EQ(std::isinf(found[i]), std::isinf(expected[i])) << i;
-    if (std::isinf(expected[i])) EXPECT_EQ(found[i], expected[i]) << i;
+    if (std::isinf(expected[i])) {
+      EXPECT_EQ(found[i], expected[i]) << i;
+    }
   }
 }
 
