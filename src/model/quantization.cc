@@ -77,8 +77,8 @@ std::string pattern_reason(const std::string& path, const std::vector<SkipPatter
 }
 
 /// What `auto` picks: docs/quality.md has the figures behind it.
-ComputeDtype auto_compute(QuantType /*type*/) {
-  return ComputeDtype::kInt8;
+ComputeDtype auto_compute(QuantType type) {
+  return type == QuantType::kNF4 ? ComputeDtype::kInt8 : ComputeDtype::kF32;
 }
 
 ComputeDtype compute_dtype(const std::string& name, QuantType type) {
