@@ -395,6 +395,22 @@ TEST(Quantize, SaysWhatALimitWouldHaveToHold) {
               HasSubstr("bytes are needed"));
 }
 
+TEST(Quantize, SaysWhyNothingIsLeftToQuantize) {
+  QuantizeOptions options = writing(children()[0]);
+  options.load.quantization_config->llm_int8_has_fp16_weight = true;
+  const TemporaryFolder at;
+  EXPECT_THAT(message_of([&] { quantize(model_path("llama-tiny"), at.path() / "out", options); }),
+              HasSubstr("llm_int8_has_fp16_weight keeps"));
+}
+
+TEST(QuantizeOnLoad, SaysWhereOptionsHaveNoEffect) {
+  std::string notes;
+  LoadOptions options{.quantization_config = BitsAndBytesConfig{.bnb_4bit_quant_type = "nf4"}};
+  options.on_note = [&](const std::string& note) { notes += note; };
+  from_pretrained(model_path("llama-tiny"), options);
+  EXPECT_THAT(notes, HasSubstr("--load-in-4bit"));
+}
+
 TEST(Quantize, AListOfSkipsIsWrittenWithTheDefaults) {
   const TemporaryFolder at;
   QuantizeOptions options = writing(children()[0]);

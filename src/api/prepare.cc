@@ -154,6 +154,15 @@ const BitsAndBytesConfig* asked_quantization(const LoadOptions& options) {
   return config.load_in_4bit || config.load_in_8bit ? &config : nullptr;
 }
 
+/// True if a setting says how to quantize or to compute, other than by default.
+bool says_how(const BitsAndBytesConfig& config) {
+  const BitsAndBytesConfig usual;
+  return config.bnb_4bit_quant_type != usual.bnb_4bit_quant_type ||
+         config.bnb_4bit_use_double_quant || config.bnb_4bit_compute_dtype ||
+         config.llm_int8_threshold || !config.llm_int8_skip_modules.empty() ||
+         config.llm_int8_has_fp16_weight;
+}
+
 void add_quantization_notes(OpenedModel& opened, const LoadOptions& options,
                             const std::optional<BitsAndBytesConfig>& stored) {
   const BitsAndBytesConfig* user =
@@ -169,6 +178,12 @@ void add_quantization_notes(OpenedModel& opened, const LoadOptions& options,
                                    to_string(resolved.quant_type),
                                    "): it is used as it is; --dtype and the compute dtype still "
                                    "count"));
+  }
+  if (user != nullptr && resolved.quant_type == QuantType::kNone &&
+      asked_quantization(options) == nullptr && says_how(*user)) {
+    opened.notes.push_back(
+        "nothing is quantized, so the options that say how have no effect: --load-in-8bit or "
+        "--load-in-4bit quantizes");
   }
   if (stored && !resolved.quantized_checkpoint) {
     opened.notes.push_back("config.json has a quantization_config, but no weight is quantized");

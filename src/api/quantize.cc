@@ -121,7 +121,7 @@ class FolderQuantizer {
     }
   }
 
-  QuantizeReport run() {
+  QuantizeReport run(std::size_t max_shard_bytes) {
     std::set<std::string> aliases;
     for (const Tie& tie : opened_.resolved.tree.ties) aliases.insert(tie.alias);
     for (const TreeTensor& tensor : tree_tensors(opened_.resolved.tree)) {
@@ -129,7 +129,7 @@ class FolderQuantizer {
       add(*weights_.at(tensor.path), tensor);
     }
     scratch_.close();
-    report_.written_bytes = write_sharded(folder_, sources_, parse_size(options_.max_shard_size));
+    report_.written_bytes = write_sharded(folder_, sources_, max_shard_bytes);
     scratch_.remove();
     return report_;
   }
@@ -327,7 +327,12 @@ void require_request(const OpenedModel& opened, const QuantizeOptions& options,
                                 "): --dequantize makes a plain checkpoint of it"));
   }
   if (opened.resolved.quant_type == QuantType::kNone) {
-    throw ArgumentError("nothing to quantize: give --load-in-8bit or --load-in-4bit");
+    const auto& kept = opened.resolved.kept_linears;
+    throw ArgumentError(kept.empty()
+                            ? "nothing to quantize: give --load-in-8bit or --load-in-4bit"
+                            : str_cat("nothing to quantize: all ", kept.size(),
+                                      " linear modules are left alone (", kept.begin()->first, ": ",
+                                      kept.begin()->second, ")"));
   }
 }
 
@@ -357,6 +362,7 @@ void require_memory(const OpenedModel& opened, const RunShape& shape, const Load
 QuantizeReport quantize(const std::string& model, const std::filesystem::path& out,
                         const QuantizeOptions& options) {
   const auto start = std::chrono::steady_clock::now();
+  const std::size_t max_shard_bytes = parse_size(options.max_shard_size);
   const OpenedModel opened = open_model(model, options.load);
   require_request(opened, options, model);
   const RunShape shape = run_shape(opened, options.load);
@@ -365,7 +371,8 @@ QuantizeReport quantize(const std::string& model, const std::filesystem::path& o
     for (const std::string& note : opened.notes) options.load.on_note(note);
   }
   PartialFolder folder(out);
-  QuantizeReport report = FolderQuantizer(opened, shape, options, folder.path()).run();
+  QuantizeReport report =
+      FolderQuantizer(opened, shape, options, folder.path()).run(max_shard_bytes);
   const DType dtype = opened.resolved.dtype;
   const std::string torch_dtype(dtype_info(is_block(dtype) ? DType::kF32 : dtype).torch_name);
   const std::string config = quantized_config_json(

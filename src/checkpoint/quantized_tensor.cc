@@ -16,7 +16,6 @@
 namespace shoehorn {
 namespace {
 
-constexpr std::size_t kMostStateBytes = 4096;  // of a quant_state's JSON; 170 are usual
 constexpr std::string_view kStateInfix = ".quant_state.";
 
 bool holds_floats(DType dtype) {
@@ -77,10 +76,10 @@ class PartFinder {
 };
 
 QuantState read_state(const Checkpoint& checkpoint, const TensorInfo& info) {
-  if (info.bytes > kMostStateBytes) {
+  if (info.bytes > kMostQuantStateBytes) {
     throw FormatError(checkpoint.files()[info.file].path(),
                       str_cat(printable(info.name), " has ", info.bytes,
-                              " bytes; a quant_state has at most ", kMostStateBytes));
+                              " bytes; a quant_state has at most ", kMostQuantStateBytes));
   }
   std::string json(info.bytes, '\0');
   checkpoint.read(info, std::as_writable_bytes(std::span(json)));
