@@ -19,13 +19,13 @@ endif()
 
 add_library(shoehorn_options INTERFACE)
 target_compile_options(shoehorn_options INTERFACE
-  -Wall -Wextra -Wno-unknown-pragmas
+  "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wno-unknown-pragmas>"
   # GCC 12 sees uninitialised values in simdjson's and its own headers that are none, and at -O3
   # overlapping copies where strings are added up (GCC bug 105329).
-  $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>
-  $<$<AND:$<CXX_COMPILER_ID:GNU>,$<CONFIG:Release>>:-Wno-restrict>
+  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-maybe-uninitialized>
+  $<$<AND:$<COMPILE_LANG_AND_ID:CXX,GNU>,$<CONFIG:Release>>:-Wno-restrict>
   # The same sums on every machine: no fused multiply-add unless a kernel asks for it by name.
-  -ffp-contract=off)
+  $<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>)
 target_include_directories(shoehorn_options INTERFACE
   "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>" "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>")
 if(SHOEHORN_SANITIZE)

@@ -5,6 +5,7 @@
 #include "base/str_cat.h"
 #include "kernels/activation_paths.h"
 #include "kernels/ranges.h"
+#include "kernels/rows_cuda.h"
 
 namespace shoehorn {
 namespace {
@@ -29,6 +30,7 @@ void silu_mul(std::span<const float> gate, std::span<const float> up, std::span<
     throw ArgumentError(str_cat("silu_mul: gate of ", gate.size(), ", up of ", up.size(),
                                 " and out of ", out.size(), " values"));
   }
+  if (ctx.queue != nullptr) return cuda::silu_mul(gate, up, out, ctx);
   const GatePath path = path_for(ctx.isa);
   const auto size = static_cast<std::int64_t>(gate.size());
   // Vectors do not straddle ranges: a value's lane, so its bits, are the same for any split.

@@ -11,6 +11,10 @@
 
 namespace shoehorn {
 
+namespace cuda {
+class Queue;
+}
+
 /// The kernel files to use; each includes those before it where a kernel has no file of its own.
 enum class Isa : std::uint8_t { kRef, kAvx2, kAvx512, kAmx };
 
@@ -55,6 +59,9 @@ struct ExecContext {
   ThreadPool& pool;
   Isa isa;
   Workspace& workspace;
+  /// Of a CUDA device, null elsewhere. Every span that an operation is given then holds addresses
+  /// of that card, the workspace's too, and the operation is submitted and not waited for.
+  cuda::Queue* queue = nullptr;
 };
 
 }  // namespace shoehorn

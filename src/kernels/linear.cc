@@ -9,6 +9,7 @@
 #include "base/str_cat.h"
 #include "kernels/decode_row_paths.h"
 #include "kernels/decode_weight.h"
+#include "kernels/linear_cuda.h"
 #include "kernels/linear_four_bit.h"
 #include "kernels/linear_four_bit_bf16.h"
 #include "kernels/linear_four_bit_int8.h"
@@ -244,6 +245,7 @@ void linear_many(std::span<const LinearTask> tasks, std::span<const float> x, st
   if (rows == 0) return;
   const std::int64_t k = static_cast<std::int64_t>(x.size()) / rows;
   for (const LinearTask& task : tasks) require_task(task, k, rows);
+  if (ctx.queue != nullptr) return cuda::linear_many(tasks, x, rows, ctx);
   while (!tasks.empty()) {
     const auto now = tasks.first(std::min(tasks.size(), kMostLinearTasks));
     run_some(now, x, rows, k, ctx);

@@ -5,6 +5,7 @@
 #include "base/str_cat.h"
 #include "kernels/ranges.h"
 #include "kernels/rms_norm_paths.h"
+#include "kernels/rows_cuda.h"
 
 namespace shoehorn {
 namespace {
@@ -30,6 +31,7 @@ void rms_norm(std::span<const float> x, std::span<const float> weight, float eps
     throw ArgumentError(str_cat("rms_norm: ", rows, " rows of ", size, " values do not match x of ",
                                 x.size(), " and y of ", y.size()));
   }
+  if (ctx.queue != nullptr) return cuda::rms_norm(x, weight, eps, rows, y, ctx);
   const RowPath path = path_for(ctx.isa);
   const std::int64_t grain = 32768 / (size + 1);  // about 10 us
   for_ranges(ctx.pool, rows, grain, [&](std::int64_t begin, std::int64_t end, int /*thread*/) {

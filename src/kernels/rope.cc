@@ -6,6 +6,7 @@
 
 #include "base/str_cat.h"
 #include "kernels/ranges.h"
+#include "kernels/rows_cuda.h"
 
 namespace shoehorn {
 namespace {
@@ -51,7 +52,6 @@ void rotate_pairs(float* x, std::int64_t n, const float* cos, const float* sin) 
 template <typename Rotate>
 void rotate_rows(std::span<float> x, const RotaryShape& shape, std::span<const float> cos,
                  std::span<const float> sin, ExecContext& ctx, const Rotate& rotate) {
-  require_sizes(x, shape, cos, sin);
   const std::int64_t n = shape.rotary_dim / 2;
   const std::int64_t row_size = shape.heads * shape.head_dim;
   const std::int64_t grain = 16384 / (row_size + 1);  // about 10 us
@@ -69,11 +69,15 @@ void rotate_rows(std::span<float> x, const RotaryShape& shape, std::span<const f
 
 void apply_rotary_halves(std::span<float> x, const RotaryShape& shape, std::span<const float> cos,
                          std::span<const float> sin, ExecContext& ctx) {
+  require_sizes(x, shape, cos, sin);
+  if (ctx.queue != nullptr) return cuda::apply_rotary_halves(x, shape, cos, sin, ctx);
   rotate_rows(x, shape, cos, sin, ctx, rotate_halves);
 }
 
 void apply_rotary_pairs(std::span<float> x, const RotaryShape& shape, std::span<const float> cos,
                         std::span<const float> sin, ExecContext& ctx) {
+  require_sizes(x, shape, cos, sin);
+  if (ctx.queue != nullptr) return cuda::apply_rotary_pairs(x, shape, cos, sin, ctx);
   rotate_rows(x, shape, cos, sin, ctx, rotate_pairs);
 }
 

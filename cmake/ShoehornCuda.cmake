@@ -1,0 +1,12 @@
+# The CUDA toolkit: machine code for compute capability 8.0 (what runs on every card since Ampere) and
+# for Hopper, and PTX that newer cards translate. SHOEHORN_CUDA_ARCHITECTURES names others, and one
+# alone compiles in a third of the time. The program needs no CUDA library to start: the runtime is
+# linked in, cuBLASLt is opened when a card is used.
+set(SHOEHORN_CUDA_ARCHITECTURES "80-real;90a-real;90-virtual" CACHE STRING "As CMAKE_CUDA_ARCHITECTURES")
+set(CMAKE_CUDA_ARCHITECTURES "${SHOEHORN_CUDA_ARCHITECTURES}")
+set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+enable_language(CUDA)
+set(CMAKE_CUDA_STANDARD 20)
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+set(CMAKE_CUDA_FLAGS_DEV "-O2 -g1")
+find_package(CUDAToolkit REQUIRED)

@@ -1,0 +1,76 @@
+// Takes the place of the kernels of CUDA devices in a build without the toolkit. There are no such
+// devices then, so nothing here is ever called.
+#include "shoehorn/error.h"
+
+#include "kernels/attention_cuda.h"
+#include "kernels/linear_cuda.h"
+#include "kernels/rows_cuda.h"
+
+namespace shoehorn::cuda {
+namespace {
+
+[[noreturn]] void refuse() {
+  throw DeviceError("this shoehorn was built without CUDA");
+}
+
+}  // namespace
+
+void linear_many(std::span<const LinearTask> /*tasks*/, std::span<const float> /*x*/,
+                 std::int64_t /*rows*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+std::size_t linear_workspace_bytes(std::int64_t /*rows*/, std::int64_t /*k*/, std::int64_t /*n*/) {
+  refuse();
+}
+
+void store_kv(const AttentionJob& /*job*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+void attention(const AttentionJob& /*job*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+std::size_t attention_workspace_bytes(std::int64_t /*rows*/, std::int64_t /*sequences*/,
+                                      std::int64_t /*positions*/, std::int64_t /*heads*/,
+                                      std::int64_t /*head_dim*/) {
+  refuse();
+}
+
+void rms_norm(std::span<const float> /*x*/, std::span<const float> /*weight*/, float /*eps*/,
+              std::int64_t /*rows*/, std::span<float> /*y*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+void silu_mul(std::span<const float> /*gate*/, std::span<const float> /*up*/,
+              std::span<float> /*out*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+void add(std::span<float> /*x*/, std::span<const float> /*y*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+void apply_rotary_halves(std::span<float> /*x*/, const RotaryShape& /*shape*/,
+                         std::span<const float> /*cos*/, std::span<const float> /*sin*/,
+                         ExecContext& /*ctx*/) {
+  refuse();
+}
+void apply_rotary_pairs(std::span<float> /*x*/, const RotaryShape& /*shape*/,
+                        std::span<const float> /*cos*/, std::span<const float> /*sin*/,
+                        ExecContext& /*ctx*/) {
+  refuse();
+}
+void fetch_rows(DType /*dtype*/, const std::byte* /*table*/, std::int64_t /*width*/,
+                const std::int32_t* /*ids*/, std::int64_t /*count*/, float* /*out*/,
+                ExecContext& /*ctx*/) {
+  refuse();
+}
+void gather_rows(const float* /*x*/, std::int64_t /*width*/, const std::int32_t* /*rows*/,
+                 std::int64_t /*count*/, float* /*out*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+void argmax(const float* /*x*/, std::int64_t /*rows*/, std::int64_t /*width*/,
+            std::int32_t* /*ids*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+void round_values(DType /*dtype*/, std::span<float> /*x*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+
+}  // namespace shoehorn::cuda

@@ -1,0 +1,46 @@
+// The operations of a pass on a CUDA device that move rows or work element by element. Internal:
+// the front doors of the same names call them; contracts are theirs. Pointers and spans are
+// addresses of the card of ctx.queue; sizes are checked.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "kernels/exec_context.h"
+#include "kernels/rope.h"
+#include "tensor/dtype.h"
+
+namespace shoehorn::cuda {
+
+void rms_norm(std::span<const float> x, std::span<const float> weight, float eps, std::int64_t rows,
+              std::span<float> y, ExecContext& ctx);
+void silu_mul(std::span<const float> gate, std::span<const float> up, std::span<float> out,
+              ExecContext& ctx);
+void add(std::span<float> x, std::span<const float> y, ExecContext& ctx);
+void apply_rotary_halves(std::span<float> x, const RotaryShape& shape, std::span<const float> cos,
+                         std::span<const float> sin, ExecContext& ctx);
+void apply_rotary_pairs(std::span<float> x, const RotaryShape& shape, std::span<const float> cos,
+                        std::span<const float> sin, ExecContext& ctx);
+
+/// out[i, :] = row ids[i] of a table of rows of `width` values, as decode_row() gives them.
+///   table [.., width]  any dtype that decode_row() takes
+///   ids   [count]      on the card, in range
+///   out   [count, width]
+void fetch_rows(DType dtype, const std::byte* table, std::int64_t width, const std::int32_t* ids,
+                std::int64_t count, float* out, ExecContext& ctx);
+
+/// out[i, :] = x[rows[i], :], both of `width` values.
+void gather_rows(const float* x, std::int64_t width, const std::int32_t* rows, std::int64_t count,
+                 float* out, ExecContext& ctx);
+
+/// ids[i] = the first position of the largest value of row i; NaN counts as larger than any number,
+/// as in torch.argmax.
+///   x [rows, width], ids [rows]
+void argmax(const float* x, std::int64_t rows, std::int64_t width, std::int32_t* ids,
+            ExecContext& ctx);
+
+/// Values as they are after rounding to `dtype` (F16 or BF16) and back.
+void round_values(DType dtype, std::span<float> x, ExecContext& ctx);
+
+}  // namespace shoehorn::cuda
