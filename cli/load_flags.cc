@@ -153,6 +153,12 @@ void add_load_flags(CLI::App& command, LoadFlags& flags) {
       ->check(CLI::PositiveNumber)
       ->group(group);
   command
+      .add_option("--link-share", o.link_share,
+                  "Share of the layers in host memory that comes to a CUDA device for every short\n"
+                  "pass, the CPU computing the others; default: what lets both take equally long")
+      ->check(CLI::Range(0.0, 1.0))
+      ->group(group);
+  command
       .add_option("--threads", o.threads, "Threads; default: what affinity and cgroup quota allow")
       ->check(CLI::PositiveNumber)
       ->group(group);

@@ -9,6 +9,7 @@
 #include "api/model_impl.h"
 #include "api/plan_report.h"
 #include "api/prepare.h"
+#include "api/routes.h"
 #include "weights/weight_cache.h"
 
 namespace shoehorn {
@@ -36,23 +37,12 @@ ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
   parts.groups = place_weights(
       prepared.opened.resolved, [&](std::string_view path) { return prepared.device_of(path); },
       prepared.opened.compute, prepared.opened.parity);
-  parts.group_devices = compute_devices(parts.groups);
-  for (std::size_t i = 0; i < prepared.plan.layer_devices.size(); ++i) {
-    const DeviceKey key = prepared.plan.layer_devices[i];
-    parts.group_devices[i + 1] =
-        key.is_accelerator()
-            ? prepared.machine.accelerators.at(static_cast<std::size_t>(key.index)).device
-            : Device{};
-  }
+  set_routes(prepared, options.link_share, parts);
   parts.memory = std::make_unique<DeviceMemory>(prepared.machine.accelerators);
   for (const auto& [key, device] : prepared.machine.devices) {
-    if (key.is_cpu() && device.limit_bytes > device.process_bytes) {
-      // Sessions beyond what was planned are refused, not killed.
-      parts.memory->set_limit(Device{}, device.limit_bytes - device.process_bytes);
-    } else if (key.is_accelerator()) {
-      parts.memory->set_limit(
-          prepared.machine.accelerators.at(static_cast<std::size_t>(key.index)).device,
-          device.limit_bytes);
+    // Sessions beyond what was planned are refused, not killed.
+    if (device.limit_bytes > device.process_bytes) {
+      parts.memory->set_limit(prepared.device_of(key), device.limit_bytes - device.process_bytes);
     }
   }
   parts.pool = std::make_unique<ThreadPool>(shape.threads);
@@ -66,6 +56,8 @@ ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
   parts.kv_dtype = shape.kv_dtype;
   parts.max_rows = shape.max_rows;
   parts.workspace_bytes = shape.workspace_bytes;
+  parts.card_rows = shape.card_rows;
+  parts.card_workspace_bytes = shape.card_workspace_bytes;
   if (prepared.plan.staging_slots > 0) {
     parts.weights.staging_slots = prepared.plan.staging_slots;
   }

@@ -10,7 +10,10 @@
 #include "base/host_buffer.h"
 #include "base/memory_status.h"
 #include "base/str_cat.h"
+#include "cuda/blas.h"
+#include "cuda/card.h"
 #include "kernels/probe.h"
+#include "kernels/probe_cuda.h"
 #include "plan/budget.h"
 #include "plan/size_string.h"
 
@@ -27,6 +30,10 @@ constexpr double kDiskProbeSeconds = 0.3;
 // Arithmetic of an accelerator that is only assumed: cards of the last years do 100 to 300 16-bit
 // operations in the time they read a byte.
 constexpr double kFlopsPerByte = 100;
+
+// Of cards nobody measured.
+constexpr double kUsualCardMemory = 1e12;
+constexpr double kUsualCardLink = 24e9;
 
 /// "4.3TB/s" → 4.3e12.
 double parse_rate(std::string_view text) {
@@ -79,6 +86,27 @@ Assumptions parse_assumptions(std::string_view text) {
   return result;
 }
 
+/// What a device of a device map may use where the user sets no limit: a share of what is free now,
+/// and what CUDA takes for itself; all of a piece of a card.
+std::size_t default_limit(const Accelerator& accelerator) {
+  if (accelerator.device.kind != DeviceKind::kCuda) return accelerator.limit_bytes;
+  const std::size_t context = cuda::context_bytes(accelerator.card);
+  const auto free = static_cast<double>(cuda::free_bytes(accelerator.card));
+  return std::min(accelerator.limit_bytes, context + static_cast<std::size_t>(kFreeShare * free));
+}
+
+/// Context and library scratch, charged to the first of the devices that share a card; and the
+/// rates of a usual card, for plans that are made without measuring.
+void add_card_costs(const Machine& machine, const Accelerator& accelerator, PlanDevice& device) {
+  const auto first = std::ranges::find(machine.accelerators, accelerator.card, &Accelerator::card);
+  const bool is_first = first->device == accelerator.device;
+  device.process_bytes =
+      cuda::Blas::kWorkspaceBytes + (is_first ? cuda::context_bytes(accelerator.card) : 0);
+  device.rates = {.memory_bytes_per_s = kUsualCardMemory,
+                  .flops_per_s = kFlopsPerByte * kUsualCardMemory,
+                  .link_bytes_per_s = kUsualCardLink};
+}
+
 MaxMemory as_max_memory(const std::map<std::string, std::string>& limits) {
   MaxMemory result;
   for (const auto& [device, size] : limits) result.emplace_back(device, size);
@@ -87,24 +115,26 @@ MaxMemory as_max_memory(const std::map<std::string, std::string>& limits) {
 
 }  // namespace
 
-Machine machine_limits(const LoadOptions& options, const RunShape& shape,
+Machine machine_limits(const LoadOptions& options, const OpenedModel& opened, RunShape& shape,
                        const std::string& assume) {
   const Assumptions assumed = parse_assumptions(assume);
   Machine machine;
   machine.accelerators = find_accelerators();
   machine.disk_bytes_per_s = assumed.disk_bytes_per_s;
-  const AcceleratorCounts counts{.cuda = 0,
-                                 .virtual_devices = static_cast<int>(machine.accelerators.size())};
+  const AcceleratorCounts counts = machine.counts();
   const auto add = [&](DeviceKey key, std::size_t limit) {
     PlanDevice& device = machine.devices[key];
     device.limit_bytes = limit;
     device.workspace_bytes = shape.workspace_bytes;
-    device.host_memory = key.is_accelerator();  // virtual: made of host memory
-    if (key.is_cpu()) device.process_bytes = process_memory().rss_bytes;
+    const Accelerator* const accelerator = machine.accelerator(key);
+    const bool is_card = accelerator != nullptr && accelerator->device.kind == DeviceKind::kCuda;
+    device.host_memory = key.is_accelerator() && !is_card;  // virtual: made of host memory
+    if (is_card) add_card_costs(machine, *accelerator, device);
   };
   if (options.max_memory.empty()) {
     for (int i = 0; i < counts.total(); ++i) {
-      add(DeviceKey::accelerator(i), machine.accelerators[static_cast<std::size_t>(i)].limit_bytes);
+      add(DeviceKey::accelerator(i),
+          default_limit(machine.accelerators[static_cast<std::size_t>(i)]));
     }
     const MemoryStatus memory = memory_status();
     add(DeviceKey::cpu(),
@@ -138,6 +168,23 @@ Machine machine_limits(const LoadOptions& options, const RunShape& shape,
       target.host_memory = false;
     }
   }
+  std::vector<std::size_t> card_limits;
+  for (const auto& [key, device] : machine.devices) {
+    if (key.is_accelerator() && !device.host_memory && machine.accelerator(key) != nullptr) {
+      card_limits.push_back(device.limit_bytes);
+    }
+  }
+  if (!card_limits.empty()) set_card_shape(opened, card_limits, shape);
+  for (auto& [key, device] : machine.devices) {
+    const bool is_card =
+        key.is_accelerator() && !device.host_memory && machine.accelerator(key) != nullptr;
+    if (is_card) device.workspace_bytes = shape.card_workspace_bytes;
+    // Last: the driver has taken of the host what it takes.
+    if (key.is_cpu()) {
+      device.workspace_bytes = shape.workspace_bytes;
+      device.process_bytes = process_memory().rss_bytes;
+    }
+  }
   return machine;
 }
 
@@ -151,6 +198,13 @@ void measure_rates(const Checkpoint& checkpoint, const RunShape& shape, Machine&
   }
   const double flops = measure_f32_gflops(pool, shape.isa) * 1e9;
   for (auto& [key, device] : machine.devices) {
+    const Accelerator* const accelerator = machine.accelerator(key);
+    if (accelerator != nullptr && accelerator->device.kind == DeviceKind::kCuda) {
+      const cuda::CardRates rates = cuda::measure_card_rates(accelerator->card);
+      device.rates = {.memory_bytes_per_s = rates.memory_bytes_per_s,
+                      .flops_per_s = rates.bf16_flops,
+                      .link_bytes_per_s = rates.link_bytes_per_s};
+    }
     if (device.rates.memory_bytes_per_s == 0) device.rates.memory_bytes_per_s = memory;
     if (device.rates.flops_per_s == 0) device.rates.flops_per_s = flops;
   }

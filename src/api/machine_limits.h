@@ -13,9 +13,9 @@
 namespace shoehorn {
 
 /// Limits from options.max_memory, or 90 % of what is free; workspace and process bytes as the
-/// plan counts them. Throws ArgumentError for a limit that cannot be read or names an accelerator
-/// that is not there.
-Machine machine_limits(const LoadOptions& options, const RunShape& shape,
+/// plan counts them; where there are CUDA devices, the shape of their passes. Throws ArgumentError
+/// for a limit that cannot be read or names an accelerator that is not there.
+Machine machine_limits(const LoadOptions& options, const OpenedModel& opened, RunShape& shape,
                        const std::string& assume);
 
 /// Measures memory, arithmetic and, with the checkpoint's largest file, the drive; quickly.

@@ -13,15 +13,18 @@
 #include "base/str_cat.h"
 #include "checkpoint/model_path.h"
 #include "checkpoint/quantization_config.h"
+#include "kernels/attention.h"
 #include "model/loaded_model.h"
 #include "plan/planner_accelerate.h"
 #include "plan/planner_shoehorn.h"
 #include "plan/planner_transformers.h"
+#include "weights/card_stream.h"
 
 namespace shoehorn {
 namespace {
 
 constexpr std::int64_t kDefaultMaxContext = 4096;
+constexpr std::size_t kLinkSlots = 2;  // one is computed with while the next comes
 
 std::optional<DType> asked_dtype(const std::string& name, const char* option) {
   if (name == "auto") return std::nullopt;
@@ -115,10 +118,8 @@ bool is_strategy(const std::string& device_map) {
 Plan make_plan(const OpenedModel& opened, const Machine& machine, const LoadOptions& options,
                PlanInput& input) {
   if (!is_strategy(options.device_map)) {
-    const AcceleratorCounts counts{
-        .cuda = 0, .virtual_devices = static_cast<int>(machine.accelerators.size())};
-    const DeviceMap map =
-        custom_device_map(options.device_map, opened.resolved.tree, {.accelerators = counts});
+    const DeviceMap map = custom_device_map(options.device_map, opened.resolved.tree,
+                                            {.accelerators = machine.counts()});
     return evaluate_map(input, map);
   }
   input.strategy = strategy_from_name(options.device_map);
@@ -259,6 +260,50 @@ RunShape run_shape(const OpenedModel& opened, const LoadOptions& options) {
   return shape;
 }
 
+void set_card_shape(const OpenedModel& opened, const std::vector<std::size_t>& limits,
+                    RunShape& shape) {
+  constexpr std::int64_t kMostRows = 2048;
+  constexpr std::int64_t kLeastRows = 64;
+  constexpr std::size_t kLimitParts = 16;  // of which the workspace may take one
+  const std::size_t smallest = *std::ranges::min_element(limits);
+  std::int64_t rows = std::min(kMostRows, shape.max_context * shape.max_batch);
+  for (;; rows /= 2) {
+    shape.card_rows = std::max(rows, shape.max_batch);
+    shape.card_workspace_bytes = card_workspace_bytes(
+        *opened.architecture, shape.card_rows, shape.max_batch, shape.max_context, shape.kv_dtype);
+    if (rows <= kLeastRows || shape.card_workspace_bytes <= smallest / kLimitParts) break;
+  }
+  // The CPU holds the rows where it looks up the embedding, and attends where caches are its own.
+  const DecoderShape& decoder = opened.architecture->shape();
+  std::size_t attention = 0;
+  for (const LayerKvShape& layer : decoder.layers) {
+    const std::int64_t floats = shape.card_rows * layer.head_dim *
+                                (decoder.num_attention_heads + 2 * layer.num_key_value_heads);
+    attention =
+        std::max(attention, static_cast<std::size_t>(floats) * sizeof(float) +
+                                attention_workspace_bytes(
+                                    shape.card_rows, shape.max_context, decoder.num_attention_heads,
+                                    layer.num_key_value_heads, layer.head_dim, shape.threads));
+  }
+  const auto rows_bytes =
+      static_cast<std::size_t>(shape.card_rows * decoder.hidden_size) * sizeof(float);
+  shape.workspace_bytes = std::max(shape.workspace_bytes, rows_bytes + attention + 4096);
+}
+
+AcceleratorCounts Machine::counts() const {
+  AcceleratorCounts counts;
+  for (const Accelerator& accelerator : accelerators) {
+    (accelerator.device.kind == DeviceKind::kCuda ? counts.cuda : counts.virtual_devices) += 1;
+  }
+  return counts;
+}
+
+const Accelerator* Machine::accelerator(DeviceKey key) const {
+  if (!key.is_accelerator() || key.index < 0) return nullptr;
+  const auto i = static_cast<std::size_t>(key.index);
+  return i < accelerators.size() ? &accelerators[i] : nullptr;
+}
+
 std::size_t kv_cache_bytes(const OpenedModel& opened, const RunShape& shape,
                            std::int64_t positions) {
   std::size_t bytes = 0;
@@ -269,11 +314,13 @@ std::size_t kv_cache_bytes(const OpenedModel& opened, const RunShape& shape,
 }
 
 Device PreparedModel::device_of(std::string_view path) const {
-  const DeviceKey key = plan.device_map.device_of(path).value();
-  if (key.is_accelerator()) {
-    return machine.accelerators.at(static_cast<std::size_t>(key.index)).device;
-  }
-  return key.is_disk() ? Device{DeviceKind::kDisk} : Device{};
+  return device_of(plan.device_map.device_of(path).value());
+}
+
+Device PreparedModel::device_of(DeviceKey key) const {
+  if (key.is_disk()) return Device{DeviceKind::kDisk};
+  return key.is_accelerator() ? machine.accelerators.at(static_cast<std::size_t>(key.index)).device
+                              : Device{};
 }
 
 HfDeviceMap PreparedModel::hf_device_map() const {
@@ -282,15 +329,55 @@ HfDeviceMap PreparedModel::hf_device_map() const {
   return map;
 }
 
+namespace {
+
+/// Where some layers are not on accelerators and a CUDA device has room for it, sets aside slots
+/// through which their weights come to it. True if the plan has to be made again.
+bool plan_link_staging(PreparedModel& prepared) {
+  const ResolvedModel& model = prepared.opened.resolved;
+  std::map<std::size_t, std::size_t> bytes;  // of groups that are not on accelerators
+  for (const ResolvedWeight& weight : model.weights) {
+    if (is_looked_up(weight) || prepared.device_of(weight.path).is_accelerator()) continue;
+    bytes[weight.group] +=
+        (resident_bytes(weight) + kLinkAlignment - 1) / kLinkAlignment * kLinkAlignment;
+  }
+  std::size_t slot = 0;
+  for (const auto& [group, size] : bytes) slot = std::max(slot, size);
+  bool changed = false;
+  for (auto& [key, device] : prepared.plan_input.devices) {
+    const Accelerator* const accelerator = prepared.machine.accelerator(key);
+    if (slot == 0 || accelerator == nullptr || accelerator->device.kind != DeviceKind::kCuda) {
+      continue;
+    }
+    // A slot is worth its room where most of the card still holds weights.
+    if (kLinkSlots * slot > device.limit_bytes / 2) continue;
+    device.link_staging_bytes = kLinkSlots * slot;
+    changed = true;
+  }
+  return changed;
+}
+
+}  // namespace
+
 std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const LoadOptions& options,
                                              const std::string& assume, bool measure) {
   auto prepared = std::make_unique<PreparedModel>();
   prepared->opened = open_model(model, options);
   prepared->shape = run_shape(prepared->opened, options);
-  prepared->machine = machine_limits(options, prepared->shape, assume);
+  prepared->machine = machine_limits(options, prepared->opened, prepared->shape, assume);
   if (measure) measure_rates(*prepared->opened.checkpoint, prepared->shape, prepared->machine);
   prepared->plan_input = plan_input(prepared->opened, prepared->shape, prepared->machine);
   prepared->plan = make_plan(prepared->opened, prepared->machine, options, prepared->plan_input);
+  if (plan_link_staging(*prepared)) {
+    // What comes over the link, and when, depends on the rates.
+    if (!measure) {
+      measure_rates(*prepared->opened.checkpoint, prepared->shape, prepared->machine);
+      for (auto& [key, device] : prepared->plan_input.devices) {
+        device.rates = prepared->machine.devices.at(key).rates;
+      }
+    }
+    prepared->plan = make_plan(prepared->opened, prepared->machine, options, prepared->plan_input);
+  }
   if (options.on_note) {
     for (const std::string& note : prepared->opened.notes) options.on_note(note);
     const std::string& compute_note = prepared->opened.compute_note;

@@ -16,6 +16,7 @@
 #include "kernels/exec_context.h"
 #include "model/architecture.h"
 #include "model/weight_plan.h"
+#include "plan/device_key.h"
 #include "plan/plan.h"
 #include "weights/device_memory.h"
 
@@ -43,7 +44,9 @@ struct RunShape {
   std::int64_t max_rows = 0;  // of a pass
   int threads = 1;
   Isa isa = Isa::kRef;
-  std::size_t workspace_bytes = 0;  // on every device that computes
+  std::size_t workspace_bytes = 0;       // on the CPU and every virtual device that computes
+  std::int64_t card_rows = 0;            // of a pass that CUDA devices compute
+  std::size_t card_workspace_bytes = 0;  // on every CUDA device that computes
 };
 
 RunShape run_shape(const OpenedModel& opened, const LoadOptions& options);
@@ -52,9 +55,18 @@ RunShape run_shape(const OpenedModel& opened, const LoadOptions& options);
 std::size_t kv_cache_bytes(const OpenedModel& opened, const RunShape& shape,
                            std::int64_t positions);
 
+/// Passes on CUDA devices, for a machine that has some: as many rows as keep their workspace small
+/// beside the smallest of `limits`.
+void set_card_shape(const OpenedModel& opened, const std::vector<std::size_t>& limits,
+                    RunShape& shape);
+
 /// The devices that a plan may use, and how fast they are.
 struct Machine {
   std::vector<Accelerator> accelerators;  // in the order of their numbers
+  /// How many of them are of each kind.
+  AcceleratorCounts counts() const;
+  /// Those of an accelerator's number; null where only --assume says that it is there.
+  const Accelerator* accelerator(DeviceKey key) const;
   std::map<DeviceKey, PlanDevice> devices;
   double disk_bytes_per_s = 0;
 };
@@ -74,6 +86,7 @@ struct PreparedModel {
   /// The device of a parameter path, as the plan has it.
   Device device_of(std::string_view path) const;
   HfDeviceMap hf_device_map() const;
+  Device device_of(DeviceKey key) const;
 };
 
 /// Opens and plans. `assume` as in PlanOptions. With `measure`, the predicted times come from rates

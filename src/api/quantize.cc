@@ -305,7 +305,7 @@ class FolderQuantizer {
   fs::path folder_;
   ThreadPool pool_;
   Scratch scratch_;
-  std::vector<ReadScratch> read_scratch_;
+  std::vector<LoadScratch> read_scratch_;
   std::unordered_map<std::string_view, const ResolvedWeight*> weights_;
   std::vector<TensorSource> sources_;
   QuantizeReport report_;
@@ -337,9 +337,9 @@ void require_request(const OpenedModel& opened, const QuantizeOptions& options,
 }
 
 /// The largest weight and the pieces in flight must fit the CPU's limit.
-void require_memory(const OpenedModel& opened, const RunShape& shape, const LoadOptions& options) {
+void require_memory(const OpenedModel& opened, RunShape shape, const LoadOptions& options) {
   if (options.max_memory.empty()) return;
-  const Machine machine = machine_limits(options, shape, "");
+  const Machine machine = machine_limits(options, opened, shape, "");
   const auto cpu = machine.devices.find(DeviceKey::cpu());
   const std::size_t limit = cpu == machine.devices.end() ? 0 : cpu->second.limit_bytes;
   std::size_t largest = 0;

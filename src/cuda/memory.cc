@@ -137,6 +137,13 @@ void copy_async(const Queue& queue, void* to, const void* from, std::size_t byte
         queue.ordinal(), bytes);
 }
 
+void copy_runs_async(const Queue& queue, void* to, const void* from, const StridedRuns& runs) {
+  if (runs.run_bytes == 0 || runs.count == 0) return;
+  check(cudaMemcpy2DAsync(to, runs.to_stride, from, runs.from_stride, runs.run_bytes, runs.count,
+                          cudaMemcpyDefault, queue.stream()),
+        "a copy", queue.ordinal(), runs.run_bytes * runs.count);
+}
+
 void upload(const Queue& queue, void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
   queue.make_current();

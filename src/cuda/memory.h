@@ -74,6 +74,19 @@ class PinnedRange {
 /// may change until the queue has passed it.
 void copy_async(const Queue& queue, void* to, const void* from, std::size_t bytes);
 
+/// Runs of `run_bytes` bytes, `count` of them, that begin `to_stride` and `from_stride` bytes
+/// apart.
+struct StridedRuns {
+  std::size_t run_bytes = 0;
+  std::size_t count = 0;
+  std::size_t to_stride = 0;
+  std::size_t from_stride = 0;
+};
+
+/// copy_async() of many runs. Host memory may be of any kind, but must not change until the queue
+/// has passed the copy.
+void copy_runs_async(const Queue& queue, void* to, const void* from, const StridedRuns& runs);
+
 /// Queues a copy from any host memory, which may be used again when this returns.
 void upload(const Queue& queue, void* to, const void* from, std::size_t bytes);
 

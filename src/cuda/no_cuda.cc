@@ -95,6 +95,10 @@ PinnedRange& PinnedRange::operator=(PinnedRange&& other) noexcept = default;
 void copy_async(const Queue& /*queue*/, void* /*to*/, const void* /*from*/, std::size_t /*bytes*/) {
   refuse();
 }
+void copy_runs_async(const Queue& /*queue*/, void* /*to*/, const void* /*from*/,
+                     const StridedRuns& /*runs*/) {
+  refuse();
+}
 void upload(const Queue& /*queue*/, void* /*to*/, const void* /*from*/, std::size_t /*bytes*/) {
   refuse();
 }

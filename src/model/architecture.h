@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "checkpoint/config.h"
-#include "model/batch.h"
+#include "model/pass.h"
 #include "model/runtime.h"
 #include "plan/module_tree.h"
 #include "weights/weight_store.h"
@@ -30,7 +30,8 @@ struct DecoderShape {
   std::int64_t vocab_size = 0;
   std::int64_t max_position_embeddings = 0;
   std::int64_t num_attention_heads = 0;
-  std::int64_t widest_input = 0;  // of any linear layer
+  std::int64_t widest_input = 0;   // of any linear layer
+  std::int64_t widest_output = 0;  // of any but the head
   std::vector<LayerKvShape> layers;
 };
 
@@ -55,9 +56,13 @@ class Architecture {
   /// own.
   virtual std::size_t workspace_bytes(std::int64_t rows, std::int64_t logits_rows) const = 0;
 
+  /// The angles of a batch, for each rotary embedding that the forward pass asks of its Pass.
+  virtual std::vector<RotaryTable> rotary_tables(const Batch& /*batch*/) const { return {}; }
+
   /// Computes a pass: stores keys and values of every row (the caches are advanced by the caller)
-  /// and fills logits [batch.logits_rows().size(), vocab_size]. Throws FileError from the stream.
-  virtual void forward(const Batch& batch, WeightStore& weights, Runtime& runtime,
+  /// and fills logits [pass.wanted().size(), vocab_size] in host memory. Throws FileError from the
+  /// stream.
+  virtual void forward(const Pass& pass, WeightStore& weights, Runtime& runtime,
                        std::span<float> logits) const = 0;
 };
 

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
+#include "kernels/attention_cuda.h"
 #include "kernels/linear.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
+#include "kernels/rows_cuda.h"
 
 namespace shoehorn {
 namespace {
@@ -19,7 +22,7 @@ Device home(const WeightView& weight) {
 
 ActivationRow::ActivationRow(Runtime& runtime, std::int64_t floats, Device device)
     : runtime_(runtime), device_(device) {
-  for (const Device place : runtime.devices()) {
+  for (const Device place : runtime.route_devices()) {
     Workspace& workspace = runtime.on(place).workspace;
     const std::size_t mark = workspace.mark();
     places_.push_back({place, mark, workspace.take<float>(static_cast<std::size_t>(floats))});
@@ -36,7 +39,8 @@ std::span<float> ActivationRow::on(Device device) {
 
 void ActivationRow::move_to(Device device) {
   if (device == device_) return;
-  std::ranges::copy(on(device_), on(device).begin());
+  const std::span<float> from = on(device_);
+  runtime_.copy(device, on(device).data(), device_, from.data(), from.size_bytes());
   device_ = device;
 }
 
@@ -52,19 +56,23 @@ void project(std::initializer_list<Projection> projections, std::span<const floa
                       projection.bias->data == nullptr
                           ? std::span<const float>{}
                           : vector_on(device, *projection.bias, runtime),
-                      projection.y});
+                      projection.y, projection.accumulate});
       continue;
     }
     ExecContext& there = runtime.on(place);
     const WorkspaceScope scope(there.workspace);
     const auto x_there = there.workspace.take<float>(x.size());
     const auto y_there = there.workspace.take<float>(projection.y.size());
-    std::ranges::copy(x, x_there.begin());
+    runtime.copy(place, x_there.data(), device, x.data(), x.size_bytes());
     const auto bias = projection.bias->data == nullptr
                           ? std::span<const float>{}
                           : vector_on(place, *projection.bias, runtime);
-    linear(*projection.weight, bias, x_there, rows, y_there, there);
-    std::ranges::copy(y_there, projection.y.begin());
+    if (projection.accumulate) {
+      runtime.copy(place, y_there.data(), device, projection.y.data(), y_there.size_bytes());
+    }
+    const LinearTask task{projection.weight, bias, y_there, projection.accumulate};
+    linear_many({&task, 1}, x_there, rows, there);
+    runtime.copy(device, projection.y.data(), place, y_there.data(), y_there.size_bytes());
   }
   if (!here.empty()) linear_many(here, x, rows, ctx);
 }
@@ -74,8 +82,26 @@ std::span<const float> vector_on(Device device, const WeightView& weight, Runtim
   const auto values = weight.as<float>();
   if (home(weight) == device) return values;
   const auto copy = runtime.on(device).workspace.take<float>(values.size());
-  std::ranges::copy(values, copy.begin());
+  runtime.copy(device, copy.data(), home(weight), values.data(), values.size_bytes());
   return copy;
+}
+
+void embed(const Pass& pass, std::size_t group, std::size_t weight, WeightStore& weights,
+           std::span<float> x, Device device, Runtime& runtime) {
+  const WeightView table = weights.view(group, weight);
+  if (device.kind == DeviceKind::kCuda && table.data != nullptr && table.device == device) {
+    ExecContext& ctx = runtime.on(device);
+    const std::int64_t width = table.shape[1];
+    return cuda::fetch_rows(table.form.dtype, table.data, width, pass.ids(device), pass.rows(),
+                            x.data(), ctx);
+  }
+  const std::size_t width = x.size() / static_cast<std::size_t>(pass.rows());
+  std::size_t at = 0;
+  for (const BatchSequence& sequence : pass.batch().sequences) {
+    const std::size_t size = sequence.ids.size() * width;
+    weights.fetch_rows(group, weight, sequence.ids, x.subspan(at, size));
+    at += size;
+  }
 }
 
 RotaryTable rotary_table(const RotaryEmbedding& rotary, const Batch& batch) {
@@ -94,7 +120,7 @@ RotaryTable rotary_table(const RotaryEmbedding& rotary, const Batch& batch) {
 }
 
 void rotate_halves(std::span<float> x, std::int64_t heads, std::int64_t head_dim,
-                   const RotaryTable& rotary, ExecContext& ctx) {
+                   const RotaryView& rotary, ExecContext& ctx) {
   const auto rows = static_cast<std::int64_t>(x.size()) / (heads * head_dim);
   const auto rotary_dim = 2 * static_cast<std::int64_t>(rotary.cos.size()) / rows;
   apply_rotary_halves(
@@ -102,40 +128,203 @@ void rotate_halves(std::span<float> x, std::int64_t heads, std::int64_t head_dim
       rotary.sin, ctx);
 }
 
-void attend(const AttentionParams& params, const Batch& batch, std::int64_t layer,
-            std::span<const float> q, std::span<const float> k, std::span<const float> v,
-            std::span<float> out, ExecContext& ctx) {
-  const auto rows = static_cast<std::size_t>(batch.rows());
-  const std::size_t q_width = q.size() / rows;
-  const std::size_t kv_width = k.size() / rows;
+namespace {
+
+/// Queries, keys and values of a pass, and where the result goes, all on one device.
+struct Heads {
+  std::span<const float> q;
+  std::span<const float> k;
+  std::span<const float> v;
+  std::span<float> out;
+};
+
+cuda::AttentionJob card_job(const AttentionParams& params, const Pass& pass, std::int64_t layer,
+                            const Heads& heads, Device device, const cuda::KvPlace* places) {
+  const auto& sequences = pass.batch().sequences;
+  const KvCacheView cache = sequences.front().kv->layer(layer);
+  return {.q = heads.q.data(),
+          .k = heads.k.data(),
+          .v = heads.v.data(),
+          .out = heads.out.data(),
+          .sequences = pass.sequences(device),
+          .places = places,
+          .sequence_count = static_cast<std::int64_t>(sequences.size()),
+          .rows = pass.rows(),
+          .most_rows = pass.most_rows(),
+          .most_positions = pass.most_positions(),
+          .dtype = cache.dtype,
+          .kv_heads = cache.kv_heads,
+          .head_dim = cache.head_dim,
+          .params = params};
+}
+
+void attend_on_host(const AttentionParams& params, const Pass& pass, std::int64_t layer,
+                    const Heads& heads, ExecContext& ctx) {
+  const auto rows = static_cast<std::size_t>(pass.rows());
+  const std::size_t q_width = heads.q.size() / rows;
+  const std::size_t kv_width = heads.k.size() / rows;
   std::size_t row = 0;
-  for (const BatchSequence& sequence : batch.sequences) {
+  for (const BatchSequence& sequence : pass.batch().sequences) {
     const std::size_t count = sequence.ids.size();
     const KvCacheView cache = sequence.kv->layer(layer);
     const std::int64_t start = sequence.kv->length();
-    store_kv(k.subspan(row * kv_width, count * kv_width),
-             v.subspan(row * kv_width, count * kv_width), start, cache, ctx);
-    attention(q.subspan(row * q_width, count * q_width), start, cache, params,
-              out.subspan(row * q_width, count * q_width), ctx);
+    store_kv(heads.k.subspan(row * kv_width, count * kv_width),
+             heads.v.subspan(row * kv_width, count * kv_width), start, cache, ctx);
+    attention(heads.q.subspan(row * q_width, count * q_width), start, cache, params,
+              heads.out.subspan(row * q_width, count * q_width), ctx);
     row += count;
   }
 }
 
-void language_head(const WeightView& norm, const WeightView& head, float rms_norm_eps,
-                   std::span<const float> x, std::span<const std::int64_t> wanted,
-                   std::span<float> logits, Device device, Runtime& runtime) {
+void attend_here(const AttentionParams& params, const Pass& pass, std::int64_t layer,
+                 const Heads& heads, Device device, ExecContext& ctx) {
+  if (device.kind != DeviceKind::kCuda) return attend_on_host(params, pass, layer, heads, ctx);
+  const auto job = card_job(params, pass, layer, heads, device, pass.places(layer, device));
+  cuda::store_kv(job, ctx);
+  cuda::attention(job, ctx);
+}
+
+// Fewer new tokens than these attend where the cache lies: it is larger than they are.
+constexpr std::int64_t kRowsWorthACache = 16;
+
+/// A layer's cache of one sequence in host memory, and its copy on a card.
+struct BroughtCache {
+  KvCacheView host;
+  std::int64_t start = 0;
+  std::int64_t count = 0;
+  std::byte* keys = nullptr;
+  std::byte* values = nullptr;
+
+  std::int64_t positions() const { return start + count; }
+  std::size_t row_bytes() const { return packed_bytes(host.dtype, host.head_dim).value(); }
+  std::size_t bytes_each() const {
+    return packed_bytes(host.dtype, host.kv_heads * positions() * host.head_dim).value();
+  }
+  /// Positions [first, first + n) of every head.
+  void copy(const cuda::Queue& queue, std::int64_t first, std::int64_t n, bool to_card) const {
+    const std::size_t host_stride = static_cast<std::size_t>(host.capacity) * row_bytes();
+    const std::size_t card_stride = static_cast<std::size_t>(positions()) * row_bytes();
+    const std::size_t offset = static_cast<std::size_t>(first) * row_bytes();
+    const cuda::StridedRuns runs{.run_bytes = static_cast<std::size_t>(n) * row_bytes(),
+                                 .count = static_cast<std::size_t>(host.kv_heads),
+                                 .to_stride = to_card ? card_stride : host_stride,
+                                 .from_stride = to_card ? host_stride : card_stride};
+    for (const auto& [there, here] : {std::pair{host.keys, keys}, std::pair{host.values, values}}) {
+      std::byte* const to = to_card ? here : there;
+      const std::byte* const from = to_card ? there : here;
+      cuda::copy_runs_async(queue, to + offset, from + offset, runs);
+    }
+  }
+};
+
+/// A long prompt on a card whose layer keeps its cache in host memory: the cache comes, grows, and
+/// its new positions go back. False, and nothing is done, where the workspace has no room for it.
+bool attend_brought(const AttentionParams& params, const Pass& pass, std::int64_t layer,
+                    const Heads& heads, Device device, Runtime& runtime) {
   ExecContext& ctx = runtime.on(device);
   const WorkspaceScope scope(ctx.workspace);
-  const auto width = static_cast<std::size_t>(norm.shape.elements());
-  const auto rows = static_cast<std::int64_t>(wanted.size());
-  const auto last = ctx.workspace.take<float>(wanted.size() * width);
-  for (std::size_t i = 0; i < wanted.size(); ++i) {
-    const auto row = x.subspan(static_cast<std::size_t>(wanted[i]) * width, width);
-    std::ranges::copy(row, last.begin() + static_cast<std::ptrdiff_t>(i * width));
+  std::vector<BroughtCache> caches;
+  std::size_t bytes = 0;
+  for (const BatchSequence& sequence : pass.batch().sequences) {
+    caches.push_back({.host = sequence.kv->layer(layer),
+                      .start = sequence.kv->length(),
+                      .count = static_cast<std::int64_t>(sequence.ids.size())});
+    bytes += 2 * (caches.back().bytes_each() + 64);
   }
-  rms_norm(last, vector_on(device, norm, runtime), rms_norm_eps, rows, last, ctx);
+  const std::size_t kernels = cuda::attention_workspace_bytes(
+      pass.rows(), static_cast<std::int64_t>(caches.size()), pass.most_positions(), params.heads,
+      caches.front().host.head_dim);
+  const std::size_t table_bytes = caches.size() * sizeof(cuda::KvPlace) + 64;
+  if (ctx.workspace.size() - ctx.workspace.mark() < bytes + kernels + table_bytes) return false;
+
+  std::vector<cuda::KvPlace> places;
+  for (BroughtCache& cache : caches) {
+    cache.keys = ctx.workspace.take<std::byte>(cache.bytes_each()).data();
+    cache.values = ctx.workspace.take<std::byte>(cache.bytes_each()).data();
+    places.push_back({cache.keys, cache.values, cache.positions()});
+    cache.copy(*ctx.queue, 0, cache.start, /*to_card=*/true);
+  }
+  const auto table = ctx.workspace.take<cuda::KvPlace>(places.size());
+  cuda::upload(*ctx.queue, table.data(), places.data(), places.size() * sizeof(cuda::KvPlace));
+  const auto job = card_job(params, pass, layer, heads, device, table.data());
+  cuda::store_kv(job, ctx);
+  cuda::attention(job, ctx);
+  for (const BroughtCache& cache : caches) {
+    cache.copy(*ctx.queue, cache.start, cache.count, /*to_card=*/false);
+  }
+  ctx.queue->synchronize();  // the host may read its caches now
+  return true;
+}
+
+}  // namespace
+
+void attend(const AttentionParams& params, const Pass& pass, std::int64_t layer,
+            std::span<const float> q, std::span<const float> k, std::span<const float> v,
+            std::span<float> out, Device device, Runtime& runtime) {
+  const Device home = pass.batch().sequences.front().kv->device(layer);
+  ExecContext& ctx = runtime.on(home);
+  const Heads heads{q, k, v, out};
+  if (home == device) return attend_here(params, pass, layer, heads, device, ctx);
+  const bool can_come = home.kind != DeviceKind::kCuda && device.kind == DeviceKind::kCuda;
+  if (can_come && pass.most_rows() >= kRowsWorthACache &&
+      attend_brought(params, pass, layer, heads, device, runtime)) {
+    return;
+  }
+  const WorkspaceScope scope(ctx.workspace);
+  const auto hop = [&](std::span<const float> values) {
+    const auto there = ctx.workspace.take<float>(values.size());
+    runtime.copy(home, there.data(), device, values.data(), values.size_bytes());
+    return there;
+  };
+  const std::span<float> q_there = hop(q);
+  const std::span<float> k_there = hop(k);
+  const std::span<float> v_there = hop(v);
+  attend_here(params, pass, layer, {q_there, k_there, v_there, q_there}, home, ctx);
+  runtime.copy(device, out.data(), home, q_there.data(), q_there.size_bytes());
+}
+
+namespace {
+
+/// out[i, :] = x[pass.wanted()[first + i], :]
+void gather_wanted(const Pass& pass, std::size_t first, std::span<const float> x, std::size_t width,
+                   std::span<float> out, Device device, ExecContext& ctx) {
+  const std::size_t count = out.size() / width;
+  if (device.kind == DeviceKind::kCuda) {
+    return cuda::gather_rows(x.data(), static_cast<std::int64_t>(width),
+                             pass.wanted_rows(device) + first, static_cast<std::int64_t>(count),
+                             out.data(), ctx);
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto row = static_cast<std::size_t>(pass.wanted()[first + i]);
+    std::ranges::copy(x.subspan(row * width, width),
+                      out.begin() + static_cast<std::ptrdiff_t>(i * width));
+  }
+}
+
+}  // namespace
+
+void language_head(const WeightView& norm, const WeightView& head, float rms_norm_eps,
+                   std::span<const float> x, const Pass& pass, std::span<float> logits,
+                   Device device, Runtime& runtime) {
+  ExecContext& ctx = runtime.on(device);
+  const bool on_card = device.kind == DeviceKind::kCuda;
+  const auto width = static_cast<std::size_t>(norm.shape.elements());
+  const auto vocab = static_cast<std::size_t>(head.shape[0]);
+  const std::size_t wanted = pass.wanted().size();
+  const std::size_t step = on_card ? static_cast<std::size_t>(kCardLogitsRows) : wanted;
   const WeightView no_bias{};
-  project({{&head, &no_bias, logits}}, last, rows, device, runtime);
+  for (std::size_t first = 0; first < wanted; first += step) {
+    const WorkspaceScope scope(ctx.workspace);
+    const std::size_t count = std::min(step, wanted - first);
+    const auto target = logits.subspan(first * vocab, count * vocab);
+    const auto last = ctx.workspace.take<float>(count * width);
+    const auto y = on_card ? ctx.workspace.take<float>(count * vocab) : target;
+    const auto rows = static_cast<std::int64_t>(count);
+    gather_wanted(pass, first, x, width, last, device, ctx);
+    rms_norm(last, vector_on(device, norm, runtime), rms_norm_eps, rows, last, ctx);
+    project({{&head, &no_bias, y}}, last, rows, device, runtime);
+    if (on_card) runtime.deliver(device, y, target);
+  }
 }
 
 }  // namespace shoehorn

@@ -7,10 +7,11 @@
 #include <span>
 #include <vector>
 
-#include "model/batch.h"
+#include "model/pass.h"
 #include "model/rope.h"
 #include "model/runtime.h"
 #include "quant/weight_form.h"
+#include "weights/weight_store.h"
 
 namespace shoehorn {
 
@@ -19,6 +20,7 @@ struct Projection {
   const WeightView* weight;
   const WeightView* bias;
   std::span<float> y;
+  bool accumulate = false;  // y += instead of y =
 };
 
 /// Gives a workspace back what was taken since.
@@ -34,8 +36,8 @@ class WorkspaceScope {
   std::size_t mark_;
 };
 
-/// The residual stream of a pass. It lies at the bottom of every device's workspace, and moving it
-/// is the one explicit operation at a boundary between devices.
+/// The residual stream of a pass. It lies at the bottom of the workspace of every device on the
+/// route, and moving it is the one explicit operation at a boundary between devices.
 class ActivationRow {
  public:
   ActivationRow(Runtime& runtime, std::int64_t floats, Device device);
@@ -68,27 +70,32 @@ void project(std::initializer_list<Projection> projections, std::span<const floa
 /// until the workspace of `device` is released.
 std::span<const float> vector_on(Device device, const WeightView& weight, Runtime& runtime);
 
-/// cos and sin of every row of a batch, [rows, rotary_dim / 2].
-struct RotaryTable {
-  std::vector<float> cos;
-  std::vector<float> sin;
-};
+/// The rows of an embedding (weight `weight` of group `group`) for every id of the pass, into x
+/// [rows, hidden_size] on the device that computes the group.
+void embed(const Pass& pass, std::size_t group, std::size_t weight, WeightStore& weights,
+           std::span<float> x, Device device, Runtime& runtime);
+
 RotaryTable rotary_table(const RotaryEmbedding& rotary, const Batch& batch);
 
 /// Turns every head of x [rows, heads, head_dim] in place; the pair of i is i + rotary_dim / 2.
 void rotate_halves(std::span<float> x, std::int64_t heads, std::int64_t head_dim,
-                   const RotaryTable& rotary, ExecContext& ctx);
+                   const RotaryView& rotary, ExecContext& ctx);
 
 /// Stores k and v [rows, num_key_value_heads, head_dim] in each sequence's cache and lets its
-/// queries q [rows, params.heads, head_dim] attend to all it holds, causally.
-/// out [rows, params.heads * head_dim].
-void attend(const AttentionParams& params, const Batch& batch, std::int64_t layer,
+/// queries q [rows, params.heads, head_dim] attend to all it holds, causally, where the caches lie:
+/// if that is not `device`, q, k and v hop there and `out` [rows, params.heads * head_dim] back.
+void attend(const AttentionParams& params, const Pass& pass, std::int64_t layer,
             std::span<const float> q, std::span<const float> k, std::span<const float> v,
-            std::span<float> out, ExecContext& ctx);
+            std::span<float> out, Device device, Runtime& runtime);
 
-/// logits[i, :] = head · RMSNorm(x[wanted[i], :]); x [rows, hidden_size] on `device`.
+/// logits[i, :] = head · RMSNorm(x[pass.wanted()[i], :]); x [rows, hidden_size] on `device`, logits
+/// in host memory.
 void language_head(const WeightView& norm, const WeightView& head, float rms_norm_eps,
-                   std::span<const float> x, std::span<const std::int64_t> wanted,
-                   std::span<float> logits, Device device, Runtime& runtime);
+                   std::span<const float> x, const Pass& pass, std::span<float> logits,
+                   Device device, Runtime& runtime);
+
+/// On a CUDA device the head computes so many rows at a time: a large vocabulary's logits of all
+/// rows of a pass would take more room than its layers.
+inline constexpr std::int64_t kCardLogitsRows = 64;
 
 }  // namespace shoehorn

@@ -31,7 +31,10 @@ KvCache::KvCache(const std::vector<LayerKvShape>& shapes, const std::vector<Devi
         memory.allocate(devices[i], kv_bytes(shapes[i], dtype, capacity),
                         str_cat("the KV cache of layer ", i, " for ", capacity, " positions")));
     // Committed now: a sequence that was given room must not find later that there is none.
-    std::ranges::fill(layers_.back().bytes(), std::byte{0});
+    // Memory of a card is there when it is allocated.
+    if (devices[i].kind != DeviceKind::kCuda) {
+      std::ranges::fill(layers_.back().bytes(), std::byte{0});
+    }
   }
 }
 

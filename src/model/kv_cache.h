@@ -30,6 +30,11 @@ class KvCache {
   KvCache(const std::vector<LayerKvShape>& shapes, const std::vector<Device>& devices, DType dtype,
           std::int64_t capacity, DeviceMemory& memory);
 
+  std::size_t layers() const { return layers_.size(); }
+  /// Where the keys and values of a layer lie.
+  Device device(std::int64_t layer) const {
+    return layers_[static_cast<std::size_t>(layer)].device();
+  }
   std::int64_t length() const { return length_; }
   std::int64_t capacity() const { return capacity_; }
   /// Marks `count` more positions as filled; they have been stored in every layer.

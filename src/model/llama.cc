@@ -9,7 +9,6 @@
 
 #include "base/str_cat.h"
 #include "kernels/activation.h"
-#include "kernels/add.h"
 #include "kernels/rms_norm.h"
 #include "model/blocks.h"
 #include "model/rope.h"
@@ -90,6 +89,7 @@ class Llama final : public Architecture {
     shape_.max_position_embeddings = c_.max_position_embeddings;
     shape_.num_attention_heads = c_.num_attention_heads;
     shape_.widest_input = std::max({c_.hidden_size, q_width(), c_.intermediate_size});
+    shape_.widest_output = std::max({c_.hidden_size, q_width(), c_.intermediate_size});
     shape_.layers.assign(static_cast<std::size_t>(c_.num_hidden_layers),
                          {c_.num_key_value_heads, c_.head_dim});
   }
@@ -99,18 +99,18 @@ class Llama final : public Architecture {
   ModuleTree module_tree(DType dtype) const override;
   std::vector<WeightGroupNames> weight_groups() const override;
   std::size_t workspace_bytes(std::int64_t rows, std::int64_t logits_rows) const override;
-  void forward(const Batch& batch, WeightStore& weights, Runtime& runtime,
+  std::vector<RotaryTable> rotary_tables(const Batch& batch) const override;
+  void forward(const Pass& pass, WeightStore& weights, Runtime& runtime,
                std::span<float> logits) const override;
 
  private:
-  void decoder_layer(const WeightStore::Lease& w, std::int64_t layer, const Batch& batch,
-                     const RotaryTable& rotary, std::span<float> x, Device device,
+  void decoder_layer(const WeightStore::Lease& w, std::int64_t layer, const Pass& pass,
+                     std::span<float> x, Device device, Runtime& runtime) const;
+  void add_attention(const WeightStore::Lease& w, std::int64_t layer, const Pass& pass,
+                     std::span<const float> h, std::span<float> x, Device device,
                      Runtime& runtime) const;
-  void self_attention(const WeightStore::Lease& w, std::int64_t layer, const Batch& batch,
-                      const RotaryTable& rotary, std::span<const float> h, std::span<float> out,
-                      Device device, Runtime& runtime) const;
-  void mlp(const WeightStore::Lease& w, std::span<const float> h, std::int64_t rows,
-           std::span<float> out, Device device, Runtime& runtime) const;
+  void add_mlp(const WeightStore::Lease& w, std::span<const float> h, std::int64_t rows,
+               std::span<float> x, Device device, Runtime& runtime) const;
 
   std::int64_t q_width() const { return c_.num_attention_heads * c_.head_dim; }
   std::int64_t kv_width() const { return c_.num_key_value_heads * c_.head_dim; }
@@ -200,71 +200,62 @@ std::vector<WeightGroupNames> Llama::weight_groups() const {
 
 std::size_t Llama::workspace_bytes(std::int64_t rows, std::int64_t logits_rows) const {
   const std::int64_t d = c_.hidden_size;
-  // x, normed and a block's output; beside them either attention's or the mlp's own.
+  // x and normed; beside them either attention's or the mlp's own.
   const std::int64_t attention = 2 * q_width() + 2 * kv_width();
   const std::int64_t mlp = 2 * c_.intermediate_size;
-  // A weight that lives elsewhere has its input and output copied there.
-  const std::int64_t hop = shape_.widest_input + std::max(q_width(), c_.intermediate_size);
-  const std::int64_t floats = rows * (3 * d + std::max(attention, mlp) + hop) + logits_rows * 2 * d;
+  // A weight that lives elsewhere has its input and output copied there, attention where its cache
+  // lies elsewhere what it reads.
+  const std::int64_t hop = std::max(shape_.widest_input + std::max(q_width(), c_.intermediate_size),
+                                    q_width() + 2 * kv_width());
+  const std::int64_t floats = rows * (2 * d + std::max(attention, mlp) + hop) + logits_rows * 2 * d;
   return static_cast<std::size_t>(floats) * sizeof(float) + 64 * 64;
 }
 
-void Llama::forward(const Batch& batch, WeightStore& weights, Runtime& runtime,
+std::vector<RotaryTable> Llama::rotary_tables(const Batch& batch) const {
+  std::vector<RotaryTable> tables;
+  tables.push_back(rotary_table(rotary_, batch));
+  return tables;
+}
+
+void Llama::forward(const Pass& pass, WeightStore& weights, Runtime& runtime,
                     std::span<float> logits) const {
-  const std::int64_t rows = batch.rows();
-  ActivationRow x(runtime, rows * c_.hidden_size, runtime.group_device(0));
-  {
-    std::int64_t row = 0;
-    for (const BatchSequence& sequence : batch.sequences) {
-      const auto count = static_cast<std::int64_t>(sequence.ids.size());
-      weights.fetch_rows(0, 0, sequence.ids,
-                         x.span().subspan(static_cast<std::size_t>(row * c_.hidden_size),
-                                          static_cast<std::size_t>(count * c_.hidden_size)));
-      row += count;
-    }
-  }
-  const RotaryTable rotary = rotary_table(rotary_, batch);
+  ActivationRow x(runtime, pass.rows() * c_.hidden_size, runtime.group_device(0));
+  embed(pass, 0, 0, weights, x.span(), runtime.group_device(0), runtime);
   for (std::int64_t layer = 0; layer < c_.num_hidden_layers; ++layer) {
     const auto group = static_cast<std::size_t>(layer + 1);
     const Device device = runtime.group_device(group);
     x.move_to(device);
-    const WeightStore::Lease w = weights.take(group);
-    decoder_layer(w, layer, batch, rotary, x.span(), device, runtime);
+    const WeightStore::Lease w = weights.take(group, runtime.on(device).queue);
+    decoder_layer(w, layer, pass, x.span(), device, runtime);
   }
-  const std::vector<std::int64_t> wanted = batch.logits_rows();
-  if (wanted.empty()) return;
+  if (pass.wanted().empty()) return;
   const auto head = static_cast<std::size_t>(c_.num_hidden_layers + 1);
   const Device device = runtime.group_device(head);
   x.move_to(device);
-  const WeightStore::Lease w = weights.take(head);
-  language_head(w[kNorm], w[kLmHead], c_.rms_norm_eps, x.span(), wanted, logits, device, runtime);
+  const WeightStore::Lease w = weights.take(head, runtime.on(device).queue);
+  language_head(w[kNorm], w[kLmHead], c_.rms_norm_eps, x.span(), pass, logits, device, runtime);
 }
 
-void Llama::decoder_layer(const WeightStore::Lease& w, std::int64_t layer, const Batch& batch,
-                          const RotaryTable& rotary, std::span<float> x, Device device,
+void Llama::decoder_layer(const WeightStore::Lease& w, std::int64_t layer, const Pass& pass,
+                          std::span<float> x, Device device, Runtime& runtime) const {
+  ExecContext& ctx = runtime.on(device);
+  const WorkspaceScope scope(ctx.workspace);
+  const std::int64_t rows = pass.rows();
+  const auto h = ctx.workspace.take<float>(x.size());
+
+  rms_norm(x, vector_on(device, w[kInputLayernorm], runtime), c_.rms_norm_eps, rows, h, ctx);
+  add_attention(w, layer, pass, h, x, device, runtime);
+  rms_norm(x, vector_on(device, w[kPostAttentionLayernorm], runtime), c_.rms_norm_eps, rows, h,
+           ctx);
+  add_mlp(w, h, rows, x, device, runtime);
+}
+
+void Llama::add_attention(const WeightStore::Lease& w, std::int64_t layer, const Pass& pass,
+                          std::span<const float> h, std::span<float> x, Device device,
                           Runtime& runtime) const {
   ExecContext& ctx = runtime.on(device);
   const WorkspaceScope scope(ctx.workspace);
-  const std::int64_t rows = batch.rows();
-  const auto h = ctx.workspace.take<float>(x.size());
-  const auto block = ctx.workspace.take<float>(x.size());
-
-  rms_norm(x, vector_on(device, w[kInputLayernorm], runtime), c_.rms_norm_eps, rows, h, ctx);
-  self_attention(w, layer, batch, rotary, h, block, device, runtime);
-  add(x, block, ctx);
-
-  rms_norm(x, vector_on(device, w[kPostAttentionLayernorm], runtime), c_.rms_norm_eps, rows, h,
-           ctx);
-  mlp(w, h, rows, block, device, runtime);
-  add(x, block, ctx);
-}
-
-void Llama::self_attention(const WeightStore::Lease& w, std::int64_t layer, const Batch& batch,
-                           const RotaryTable& rotary, std::span<const float> h,
-                           std::span<float> out, Device device, Runtime& runtime) const {
-  ExecContext& ctx = runtime.on(device);
-  const WorkspaceScope scope(ctx.workspace);
-  const std::int64_t rows = batch.rows();
+  const std::int64_t rows = pass.rows();
   const auto q = ctx.workspace.take<float>(static_cast<std::size_t>(rows * q_width()));
   const auto k = ctx.workspace.take<float>(static_cast<std::size_t>(rows * kv_width()));
   const auto v = ctx.workspace.take<float>(static_cast<std::size_t>(rows * kv_width()));
@@ -272,16 +263,17 @@ void Llama::self_attention(const WeightStore::Lease& w, std::int64_t layer, cons
 
   project({{&w[kQProj], &w[kQBias], q}, {&w[kKProj], &w[kKBias], k}, {&w[kVProj], &w[kVBias], v}},
           h, rows, device, runtime);
+  const RotaryView rotary = pass.rotary(0, device);
   rotate_halves(q, c_.num_attention_heads, c_.head_dim, rotary, ctx);
   rotate_halves(k, c_.num_key_value_heads, c_.head_dim, rotary, ctx);
   attend(
       {.heads = c_.num_attention_heads, .scale = 1.0F / std::sqrt(static_cast<float>(c_.head_dim))},
-      batch, layer, q, k, v, attended, ctx);
-  project({{&w[kOProj], &w[kOBias], out}}, attended, rows, device, runtime);
+      pass, layer, q, k, v, attended, device, runtime);
+  project({{&w[kOProj], &w[kOBias], x, true}}, attended, rows, device, runtime);
 }
 
-void Llama::mlp(const WeightStore::Lease& w, std::span<const float> h, std::int64_t rows,
-                std::span<float> out, Device device, Runtime& runtime) const {
+void Llama::add_mlp(const WeightStore::Lease& w, std::span<const float> h, std::int64_t rows,
+                    std::span<float> x, Device device, Runtime& runtime) const {
   ExecContext& ctx = runtime.on(device);
   const WorkspaceScope scope(ctx.workspace);
   const auto gate =
@@ -290,7 +282,7 @@ void Llama::mlp(const WeightStore::Lease& w, std::span<const float> h, std::int6
   project({{&w[kGateProj], &w[kGateBias], gate}, {&w[kUpProj], &w[kUpBias], up}}, h, rows, device,
           runtime);
   silu_mul(gate, up, gate, ctx);
-  project({{&w[kDownProj], &w[kDownBias], out}}, gate, rows, device, runtime);
+  project({{&w[kDownProj], &w[kDownBias], x, true}}, gate, rows, device, runtime);
 }
 
 }  // namespace

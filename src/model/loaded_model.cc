@@ -1,27 +1,58 @@
 #include "model/loaded_model.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "shoehorn/error.h"
 
 #include "base/str_cat.h"
 #include "kernels/attention.h"
+#include "kernels/attention_cuda.h"
 #include "kernels/linear.h"
+#include "kernels/linear_cuda.h"
+#include "model/blocks.h"
+#include "model/pass.h"
 
 namespace shoehorn {
 namespace {
 
 constexpr std::int64_t kMaxPassRows = 512;
 
-std::vector<Device> weight_devices(const std::vector<WeightGroup>& groups) {
-  std::vector<Device> devices;
-  for (const WeightGroup& group : groups) {
+std::vector<Runtime::Place> places_of(const ModelParts& parts) {
+  std::vector<Runtime::Place> places;
+  const auto add = [&](Device device) {
+    if (std::ranges::find(places, device, &Runtime::Place::device) != places.end()) return;
+    const bool card = device.kind == DeviceKind::kCuda;
+    places.push_back({device, card ? parts.card_workspace_bytes : parts.workspace_bytes});
+  };
+  add(Device{});
+  for (const Device device : parts.home.group_devices) add(device);
+  if (parts.link) {
+    for (const Device device : parts.link->group_devices) add(device);
+  }
+  for (const Device device : parts.kv_devices) add(device);
+  for (const WeightGroup& group : parts.groups) {
     for (const WeightSpec& weight : group.weights) {
-      if (weight.device.is_accelerator()) devices.push_back(weight.device);
+      if (weight.device.is_accelerator()) add(weight.device);
     }
   }
-  return devices;
+  return places;
+}
+
+/// The CUDA device that computes every group and holds every weight, if there is one.
+std::optional<Device> only_card(const ModelParts& parts) {
+  const Device device = parts.home.group_devices.front();
+  if (device.kind != DeviceKind::kCuda) return std::nullopt;
+  for (const Device other : parts.home.group_devices) {
+    if (other != device) return std::nullopt;
+  }
+  for (const WeightGroup& group : parts.groups) {
+    for (const WeightSpec& weight : group.weights) {
+      if (weight.exists() && weight.device != device) return std::nullopt;
+    }
+  }
+  return device;
 }
 
 /// Cuts the sequences into passes of at most `max_rows` rows, in order.
@@ -68,21 +99,42 @@ std::size_t pass_workspace_bytes(const Architecture& architecture, std::int64_t 
   return architecture.workspace_bytes(max_rows, max_rows) + kernels;
 }
 
+std::size_t card_workspace_bytes(const Architecture& architecture, std::int64_t max_rows,
+                                 std::int64_t max_batch, std::int64_t max_context, DType kv_dtype) {
+  const DecoderShape& shape = architecture.shape();
+  const std::int64_t widest_output = std::max(shape.widest_output, shape.vocab_size);
+  std::size_t kernels =
+      std::max(cuda::linear_workspace_bytes(max_rows, shape.widest_input, shape.widest_output),
+               cuda::linear_workspace_bytes(kCardLogitsRows, shape.widest_input, widest_output));
+  std::int64_t rotary_floats = 0;
+  for (const LayerKvShape& layer : shape.layers) {
+    kernels = std::max(kernels, cuda::attention_workspace_bytes(
+                                    max_rows, max_batch, Pass::rounded_positions(max_context),
+                                    shape.num_attention_heads, layer.head_dim) +
+                                    kv_bytes(layer, kv_dtype, max_context));
+    rotary_floats = std::max(rotary_floats, layer.head_dim);
+  }
+  const auto logits =
+      static_cast<std::size_t>(kCardLogitsRows * (shape.vocab_size + 2 * shape.hidden_size)) *
+      sizeof(float);
+  return architecture.workspace_bytes(max_rows, 0) + kernels + logits +
+         Pass::table_bytes(max_rows, static_cast<std::int64_t>(shape.layers.size()),
+                           2 * rotary_floats);
+}
+
 LoadedModel::LoadedModel(ModelParts parts) : parts_(std::move(parts)) {
-  runtime_ =
-      std::make_unique<Runtime>(*parts_.pool, parts_.isa, *parts_.memory, parts_.group_devices,
-                                weight_devices(parts_.groups), parts_.workspace_bytes);
+  runtime_ = std::make_unique<Runtime>(*parts_.pool, parts_.isa, *parts_.memory, places_of(parts_));
+  if (const auto card = only_card(parts_)) {
+    recorded_ = std::make_unique<RecordedPasses>(*runtime_, *card);
+  }
   weights_ =
       std::make_unique<WeightStore>(*parts_.checkpoint, std::move(parts_.groups), *parts_.memory,
                                     *parts_.pool, parts_.isa, parts_.weights);
 }
 
 std::unique_ptr<KvCache> LoadedModel::new_kv_cache(std::int64_t capacity) const {
-  const auto& layers = parts_.architecture->shape().layers;
-  // Group 0 is the embedding; a layer's cache lies where the layer runs.
-  const auto first = parts_.group_devices.begin() + 1;
-  const std::vector<Device> devices(first, first + static_cast<std::ptrdiff_t>(layers.size()));
-  return std::make_unique<KvCache>(layers, devices, parts_.kv_dtype, capacity, *parts_.memory);
+  return std::make_unique<KvCache>(parts_.architecture->shape().layers, parts_.kv_devices,
+                                   parts_.kv_dtype, capacity, *parts_.memory);
 }
 
 std::size_t LoadedModel::kv_cache_bytes(std::int64_t capacity) const {
@@ -131,6 +183,38 @@ void LoadedModel::check(std::span<const BatchSequence> sequences) const {
   }
 }
 
+const Route& LoadedModel::route_of(std::int64_t rows) const {
+  return parts_.link && rows >= parts_.link_rows ? *parts_.link : parts_.home;
+}
+
+std::int64_t LoadedModel::most_rows(const Route& route) const {
+  const auto on_card = [](Device device) { return device.kind == DeviceKind::kCuda; };
+  const std::vector<WeightGroup>& groups = weights_->groups();
+  for (std::size_t g = 1; g < groups.size(); ++g) {
+    if (!on_card(route.group_devices[g])) return parts_.max_rows;
+    if (std::ranges::find(route.brought, g) != route.brought.end()) continue;
+    for (const WeightSpec& weight : groups[g].weights) {
+      if (weight.exists() && !on_card(weight.device)) return parts_.max_rows;
+    }
+  }
+  return std::max(parts_.card_rows, parts_.max_rows);
+}
+
+void LoadedModel::run_pass(const Batch& batch, const Route& route, std::span<float> logits) const {
+  runtime_->set_route(route);
+  const Pass pass(batch, parts_.architecture->rotary_tables(batch), *runtime_);
+  std::vector<std::pair<std::size_t, Device>> brought;
+  for (const std::size_t group : route.brought) {
+    const bool is_head = group + 1 == route.group_devices.size();
+    if (is_head && pass.wanted().empty()) continue;
+    brought.emplace_back(group, route.group_devices[group]);
+  }
+  weights_->begin_pass(brought);
+  const auto forward = [&] { parts_.architecture->forward(pass, *weights_, *runtime_, logits); };
+  if (recorded_ && recorded_->run(pass, forward, logits)) return;
+  forward();
+}
+
 void LoadedModel::run(std::span<const BatchSequence> sequences, std::span<float> logits) const {
   check(sequences);
   const std::lock_guard lock(mutex_);
@@ -138,10 +222,15 @@ void LoadedModel::run(std::span<const BatchSequence> sequences, std::span<float>
   for (const BatchSequence& sequence : sequences) before.push_back(sequence.kv->length());
   try {
     std::size_t at = 0;
-    for (const Batch& pass : cut_into_passes(sequences, parts_.max_rows)) {
+    std::int64_t rows = 0;
+    for (const BatchSequence& sequence : sequences) {
+      rows += static_cast<std::int64_t>(sequence.ids.size());
+    }
+    const Route& route = route_of(rows);
+    for (const Batch& pass : cut_into_passes(sequences, most_rows(route))) {
       const std::size_t size = pass.logits_rows().size() *
                                static_cast<std::size_t>(parts_.architecture->shape().vocab_size);
-      parts_.architecture->forward(pass, *weights_, *runtime_, logits.subspan(at, size));
+      run_pass(pass, route, logits.subspan(at, size));
       at += size;
       for (const BatchSequence& sequence : pass.sequences) {
         sequence.kv->advance(static_cast<std::int64_t>(sequence.ids.size()));

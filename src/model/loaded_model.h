@@ -6,12 +6,14 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/thread_pool.h"
 #include "checkpoint/checkpoint.h"
 #include "model/architecture.h"
+#include "model/recorded_passes.h"
 #include "model/runtime.h"
 #include "weights/device_memory.h"
 #include "weights/weight_store.h"
@@ -23,13 +25,18 @@ struct ModelParts {
   std::unique_ptr<const Checkpoint> checkpoint;
   std::unique_ptr<const Architecture> architecture;
   std::vector<WeightGroup> groups;
-  std::vector<Device> group_devices;  // where each group is computed; never kDisk
+  Route home;                 // of passes of few rows: groups where most of their bytes live
+  std::optional<Route> link;  // of passes of at least link_rows rows
+  std::int64_t link_rows = 0;
+  std::vector<Device> kv_devices;  // where each layer's cache lies
   std::unique_ptr<DeviceMemory> memory;
   std::unique_ptr<ThreadPool> pool;
   Isa isa = Isa::kRef;
   DType kv_dtype = DType::kF32;
-  std::int64_t max_rows = 512;  // of one pass
-  std::size_t workspace_bytes = 0;
+  std::int64_t max_rows = 512;           // of one pass
+  std::int64_t card_rows = 2048;         // of one whose layers are all computed on CUDA devices
+  std::size_t workspace_bytes = 0;       // on the CPU and each virtual device
+  std::size_t card_workspace_bytes = 0;  // on each CUDA device
   WeightStore::Options weights = {};
 };
 
@@ -37,9 +44,14 @@ struct ModelParts {
 /// workspace to stay small.
 std::int64_t pass_rows(std::int64_t max_context, std::int64_t max_batch);
 
-/// Scratch of a pass of `max_rows` rows on one device, kernels included.
+/// Scratch of a pass of `max_rows` rows on a device of host memory, kernels included.
 std::size_t pass_workspace_bytes(const Architecture& architecture, std::int64_t max_rows,
                                  std::int64_t max_context, int threads);
+
+/// The same on a CUDA device: its kernels', the pass's tables, a step of logits, and one layer's
+/// cache of one sequence, for where that lies in host memory.
+std::size_t card_workspace_bytes(const Architecture& architecture, std::int64_t max_rows,
+                                 std::int64_t max_batch, std::int64_t max_context, DType kv_dtype);
 
 /// Thread-safe: passes run one after the other.
 class LoadedModel {
@@ -66,11 +78,16 @@ class LoadedModel {
 
  private:
   void check(std::span<const BatchSequence> sequences) const;
+  const Route& route_of(std::int64_t rows) const;
+  /// Rows of a pass at most: those of cards where nothing of the route is multiplied elsewhere.
+  std::int64_t most_rows(const Route& route) const;
+  void run_pass(const Batch& batch, const Route& route, std::span<float> logits) const;
 
   ModelParts parts_;
   std::unique_ptr<Runtime> runtime_;
   std::unique_ptr<WeightStore> weights_;
-  mutable std::mutex mutex_;  // one pass at a time
+  std::unique_ptr<RecordedPasses> recorded_;  // null where the model is not on one CUDA device
+  mutable std::mutex mutex_;                  // one pass at a time
 };
 
 }  // namespace shoehorn

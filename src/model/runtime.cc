@@ -1,6 +1,7 @@
 #include "model/runtime.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "shoehorn/error.h"
 
@@ -8,38 +9,90 @@
 
 namespace shoehorn {
 
-Runtime::Place::Place(Device place_device, DeviceBuffer place_memory, ThreadPool& pool, Isa isa)
-    : device(place_device),
-      memory(std::move(place_memory)),
+Runtime::Seat::Seat(Device seat_device, DeviceBuffer seat_memory,
+                    std::unique_ptr<cuda::Queue> seat_queue, ThreadPool& pool, Isa isa)
+    : device(seat_device),
+      queue(std::move(seat_queue)),
+      memory(std::move(seat_memory)),
       workspace(memory.bytes()),
-      context{pool, isa, workspace} {}
+      context{pool, isa, workspace, queue.get()} {}
 
-Runtime::Runtime(ThreadPool& pool, Isa isa, DeviceMemory& memory, std::vector<Device> group_devices,
-                 const std::vector<Device>& devices, std::size_t workspace_bytes)
-    : group_devices_(std::move(group_devices)) {
-  std::vector<Device> all = {Device{}};
-  for (const std::vector<Device>& list : {group_devices_, devices}) {
-    for (const Device device : list) {
-      if (std::ranges::find(all, device) == all.end()) all.push_back(device);
-    }
-  }
-  for (const Device device : all) {
-    places_.emplace_back(device, memory.allocate(device, workspace_bytes, "the workspace"), pool,
-                         isa);
+Runtime::Runtime(ThreadPool& pool, Isa isa, DeviceMemory& memory,
+                 const std::vector<Place>& places) {
+  for (const Place& place : places) {
+    const int card = memory.card_of(place.device);
+    seats_.emplace_back(place.device,
+                        memory.allocate(place.device, place.workspace_bytes, "the workspace"),
+                        card < 0 ? nullptr : std::make_unique<cuda::Queue>(card), pool, isa);
   }
 }
 
-ExecContext& Runtime::on(Device device) {
-  for (Place& place : places_) {
-    if (place.device == device) return place.context;
+Runtime::Seat& Runtime::seat(Device device) {
+  for (Seat& seat : seats_) {
+    if (seat.device == device) return seat;
   }
   throw DeviceError(str_cat(to_string(device), " has no workspace"));
 }
 
+ExecContext& Runtime::on(Device device) {
+  return seat(device).context;
+}
+
 std::vector<Device> Runtime::devices() const {
   std::vector<Device> devices;
-  for (const Place& place : places_) devices.push_back(place.device);
+  for (const Seat& seat : seats_) devices.push_back(seat.device);
   return devices;
+}
+
+std::vector<Device> Runtime::route_devices() const {
+  std::vector<Device> devices;
+  for (const Device device : route_->group_devices) {
+    if (std::ranges::find(devices, device) == devices.end()) devices.push_back(device);
+  }
+  return devices;
+}
+
+void Runtime::copy(Device to, void* target, Device from, const void* source, std::size_t bytes) {
+  if (bytes == 0) return;
+  const cuda::Queue* const to_queue = to.kind == DeviceKind::kCuda ? seat(to).queue.get() : nullptr;
+  const cuda::Queue* const from_queue =
+      from.kind == DeviceKind::kCuda ? seat(from).queue.get() : nullptr;
+  if (to_queue != nullptr && from_queue != nullptr) {
+    cuda::copy_between(*to_queue, target, *from_queue, source, bytes);
+  } else if (to_queue != nullptr) {
+    cuda::upload(*to_queue, target, source, bytes);
+  } else if (from_queue != nullptr) {
+    cuda::download(*from_queue, target, source, bytes);
+  } else {
+    std::memcpy(target, source, bytes);
+  }
+}
+
+std::span<std::byte> Runtime::pinned(Device device, std::size_t bytes) {
+  Seat& place = seat(device);
+  if (place.sent) place.sent->wait();
+  if (place.pinned.size() < bytes) {
+    place.pinned = {};
+    place.pinned = cuda::PinnedMemory(bytes);
+  }
+  return place.pinned.bytes().first(bytes);
+}
+
+void Runtime::send_pinned(Device device, void* target, std::size_t bytes) {
+  Seat& place = seat(device);
+  if (!place.sent) place.sent.emplace(place.queue->ordinal());
+  place.queue->make_current();
+  cuda::copy_async(*place.queue, target, place.pinned.data(), bytes);
+  place.sent->record(*place.queue);
+}
+
+void Runtime::deliver(Device from, std::span<const float> values, std::span<float> target) {
+  if (recorded_output_.empty()) {
+    copy(Device{}, target.data(), from, values.data(), values.size_bytes());
+    return;
+  }
+  cuda::copy_async(*seat(from).queue, recorded_output_.data(), values.data(), values.size_bytes());
+  recorded_output_ = recorded_output_.subspan(values.size_bytes());
 }
 
 }  // namespace shoehorn

@@ -1,6 +1,7 @@
 // Loads a model of tests/data with every weight where a test wants it.
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -32,7 +33,24 @@ struct TestModelOptions {
   std::int64_t max_rows = 512;
   int threads = 2;
   Isa isa = detect_isa();
+  std::vector<Accelerator> accelerators = parse_virtual_devices("2x256MiB");
+  /// The CUDA device that everything which lives elsewhere comes to, in every pass.
+  std::optional<Device> link = {};
 };
+
+inline bool has_card(const std::vector<Accelerator>& accelerators) {
+  return std::ranges::any_of(accelerators, [](const Accelerator& a) { return a.card >= 0; });
+}
+
+/// Every group is computed on a CUDA device: its own, else `card`, where the rest of it comes.
+inline Route link_route(const ModelParts& parts, Device card) {
+  Route route{.group_devices = parts.home.group_devices};
+  for (std::size_t g = 1; g < parts.groups.size(); ++g) {
+    if (route.group_devices[g].kind != DeviceKind::kCuda) route.group_devices[g] = card;
+    if (route.group_devices[g] == card) route.brought.push_back(g);
+  }
+  return route;
+}
 
 inline std::unique_ptr<LoadedModel> load_test_model(const std::filesystem::path& folder,
                                                     TestModelOptions options = {}) {
@@ -47,8 +65,11 @@ inline std::unique_ptr<LoadedModel> load_test_model(const std::filesystem::path&
                      .strict = true,
                      .quantization = options.quantization ? &*options.quantization : nullptr});
   parts.groups = place_weights(model, options.device_of, options.compute, options.parity);
-  parts.group_devices = compute_devices(parts.groups);
-  parts.memory = std::make_unique<DeviceMemory>(parse_virtual_devices("2x256MiB"));
+  parts.home.group_devices = compute_devices(parts.groups);
+  const auto layers = static_cast<std::ptrdiff_t>(parts.architecture->shape().layers.size());
+  parts.kv_devices.assign(parts.home.group_devices.begin() + 1,
+                          parts.home.group_devices.begin() + 1 + layers);
+  parts.memory = std::make_unique<DeviceMemory>(options.accelerators);
   parts.pool = std::make_unique<ThreadPool>(options.threads);
   parts.isa = options.isa;
   fill_weight_cache(*parts.checkpoint, parts.groups, options.offload_folder, *parts.pool, parts.isa,
@@ -57,6 +78,15 @@ inline std::unique_ptr<LoadedModel> load_test_model(const std::filesystem::path&
   parts.max_rows = options.max_rows;
   parts.workspace_bytes =
       pass_workspace_bytes(*parts.architecture, options.max_rows, 4096, options.threads);
+  if (has_card(options.accelerators)) {
+    parts.card_rows = options.max_rows;
+    parts.card_workspace_bytes =
+        card_workspace_bytes(*parts.architecture, options.max_rows, 8, 4096, options.kv_dtype);
+  }
+  if (options.link) {
+    parts.link = link_route(parts, *options.link);
+    parts.weights.link_devices = {*options.link};
+  }
   return std::make_unique<LoadedModel>(std::move(parts));
 }
 

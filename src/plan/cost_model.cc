@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "shoehorn/error.h"
@@ -100,6 +101,7 @@ Plan CostModel::account(const Assignment& assignment, StreamUnit unit, int stagi
     if (!use.device.is_cpu() && use.used() == 0) continue;
     use.workspace = spec->second.workspace_bytes;
     use.process = spec->second.process_bytes;
+    use.staging += spec->second.link_staging_bytes;
   }
   DeviceUse& cpu = use_of(plan, DeviceKey::cpu());
   for (const DeviceUse& use : plan.devices) {
@@ -228,6 +230,10 @@ void CostModel::predict(const Assignment& assignment, Plan& plan) const {
              or_usual(input_->disk_bytes_per_s, kUsualDisk);
   p.link_s = link_s;
   p.sync_s = input_->sync_s_per_pass + hops * input_->sync_s_per_hop;
+  std::optional<DeviceRates> link;  // of an accelerator that weights may come to
+  for (const auto& [device, spec] : input_->devices) {
+    if (spec.link_staging_bytes > 0 && !link) link = rates_of(device);
+  }
   double decode_busy = 0;
   double prefill_busy = 0;
   const auto tokens = static_cast<double>(std::max<std::size_t>(input_->prefill_tokens, 1));
@@ -237,8 +243,17 @@ void CostModel::predict(const Assignment& assignment, Plan& plan) const {
     const double compute_s = flops[device] / rates.flops_per_s;
     p.memory_s += memory_s;
     p.compute_s += compute_s;
-    decode_busy += std::max(memory_s, compute_s);
-    prefill_busy += std::max(memory_s, compute_s * tokens);
+    double one_s = std::max(memory_s, compute_s);
+    double many_s = std::max(memory_s, compute_s * tokens);
+    if (link && !device.is_accelerator()) {
+      // Weights of the host come to an accelerator where that is faster than computing here.
+      const double link_s_of_host = moved / link->link_bytes_per_s;
+      one_s = std::min(one_s, link_s_of_host);
+      many_s =
+          std::min(many_s, std::max(link_s_of_host, flops[device] * tokens / link->flops_per_s));
+    }
+    decode_busy += one_s;
+    prefill_busy += many_s;
   }
   const double decode_s = std::max({p.disk_s, p.link_s, decode_busy}) + p.sync_s;
   const double prefill_s = std::max({p.disk_s, p.link_s, prefill_busy}) + p.sync_s;

@@ -41,6 +41,8 @@ struct PlanDevice {
   std::size_t workspace_bytes =
       0;                          // activations and scratch, as soon as anything is computed there
   std::size_t process_bytes = 0;  // binary, libraries, tokenizer; a CUDA context
+  /// An accelerator with its own memory: slots for weights that come over its link, where some do.
+  std::size_t link_staging_bytes = 0;
   /// A virtual accelerator: its bytes count against the CPU's limit too, and no link is crossed.
   bool host_memory = false;
   DeviceRates rates = {};

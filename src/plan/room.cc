@@ -28,7 +28,8 @@ Room::Room(const CostModel& model, double accelerator_share) {
     const Bytes limit = clamp_bytes(spec.limit_bytes);
     free_.push_back(
         {.bytes = share < 1 ? static_cast<Bytes>(static_cast<double>(limit) * share) : limit,
-         .fixed = clamp_bytes(spec.workspace_bytes) + clamp_bytes(spec.process_bytes),
+         .fixed = clamp_bytes(spec.workspace_bytes) + clamp_bytes(spec.process_bytes) +
+                  clamp_bytes(spec.link_staging_bytes),
          .host_memory = spec.host_memory});
   }
   const auto cpu = input.devices.find(DeviceKey::cpu());

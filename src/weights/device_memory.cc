@@ -9,15 +9,22 @@
 #include "shoehorn/error.h"
 
 #include "base/str_cat.h"
+#include "cuda/card.h"
 #include "plan/size_string.h"
 
 namespace shoehorn {
 
 DeviceBuffer::DeviceBuffer(HostBuffer buffer, DeviceMemory& memory, Device device)
-    : buffer_(std::move(buffer)), memory_(&memory), device_(device) {}
+    : host_(std::move(buffer)), bytes_(host_.bytes()), memory_(&memory), device_(device) {}
+
+DeviceBuffer::DeviceBuffer(cuda::CardMemory buffer, DeviceMemory& memory, Device device)
+    : card_(std::move(buffer)),
+      bytes_(card_.data(), card_.size()),
+      memory_(&memory),
+      device_(device) {}
 
 DeviceBuffer::~DeviceBuffer() {
-  if (memory_ != nullptr) memory_->give_back(device_, buffer_.size());
+  if (memory_ != nullptr) memory_->give_back(device_, bytes_.size());
 }
 
 DeviceBuffer::DeviceBuffer(DeviceBuffer&& other) noexcept {
@@ -25,22 +32,24 @@ DeviceBuffer::DeviceBuffer(DeviceBuffer&& other) noexcept {
 }
 
 DeviceBuffer& DeviceBuffer::operator=(DeviceBuffer&& other) noexcept {
-  std::swap(buffer_, other.buffer_);
+  std::swap(host_, other.host_);
+  std::swap(card_, other.card_);
+  std::swap(bytes_, other.bytes_);
   std::swap(memory_, other.memory_);
   std::swap(device_, other.device_);
   return *this;
 }
 
-std::vector<Accelerator> parse_virtual_devices(std::string_view text) {
-  const auto fail = [&](const std::string& why) -> ArgumentError {
+namespace {
+
+/// "2x64MiB" and "64MiB,1GiB": the size of each device. `variable` is for messages.
+std::vector<std::size_t> parse_device_sizes(std::string_view variable, std::string_view text) {
+  const auto fail = [variable, text](const std::string& why) -> ArgumentError {
     return ArgumentError(
-        str_cat("SHOEHORN_VIRTUAL_DEVICES=", text, ": ", why,
+        str_cat(variable, "=", text, ": ", why,
                 "; write COUNTxSIZE such as 2x64MiB, or sizes such as 64MiB,1GiB"));
   };
-  std::vector<Accelerator> result;
-  const auto add = [&](std::size_t bytes) {
-    result.push_back({{DeviceKind::kVirtual, static_cast<int>(result.size())}, bytes});
-  };
+  std::vector<std::size_t> result;
   while (!text.empty()) {
     const std::size_t comma = text.find(',');
     std::string_view item = text.substr(0, comma);
@@ -54,15 +63,49 @@ std::vector<Accelerator> parse_virtual_devices(std::string_view text) {
       item.remove_prefix(times + 1);
     }
     const std::size_t bytes = parse_size(item);
-    for (int i = 0; i < count; ++i) add(bytes);
+    result.insert(result.end(), static_cast<std::size_t>(count), bytes);
     if (result.size() > 64) throw fail("more than 64 devices");
   }
   return result;
 }
 
+std::vector<Accelerator> find_cuda_devices() {
+  const cuda::Cards& found = cuda::find_cards();
+  std::vector<Accelerator> result;
+  const auto add = [&](std::size_t bytes, int card) {
+    result.push_back({{DeviceKind::kCuda, static_cast<int>(result.size())}, bytes, card});
+  };
+  if (const char* text = std::getenv("SHOEHORN_LOGICAL_GPUS"); text != nullptr && *text != '\0') {
+    if (found.cards.empty()) {
+      throw DeviceError(
+          str_cat("SHOEHORN_LOGICAL_GPUS=", text, ": there is no card to split: ", found.why_none));
+    }
+    for (const std::size_t bytes : parse_device_sizes("SHOEHORN_LOGICAL_GPUS", text)) {
+      add(bytes, found.cards.front().ordinal);
+    }
+    return result;
+  }
+  for (const cuda::Card& card : found.cards) add(card.memory_bytes, card.ordinal);
+  return result;
+}
+
+}  // namespace
+
+std::vector<Accelerator> parse_virtual_devices(std::string_view text) {
+  std::vector<Accelerator> result;
+  for (const std::size_t bytes : parse_device_sizes("SHOEHORN_VIRTUAL_DEVICES", text)) {
+    result.push_back({{DeviceKind::kVirtual, static_cast<int>(result.size())}, bytes});
+  }
+  return result;
+}
+
 std::vector<Accelerator> find_accelerators() {
-  const char* text = std::getenv("SHOEHORN_VIRTUAL_DEVICES");
-  return text == nullptr ? std::vector<Accelerator>{} : parse_virtual_devices(text);
+  std::vector<Accelerator> result = find_cuda_devices();
+  if (const char* text = std::getenv("SHOEHORN_VIRTUAL_DEVICES"); text != nullptr) {
+    const auto virtual_devices = parse_virtual_devices(text);
+    result.insert(result.end(), virtual_devices.begin(), virtual_devices.end());
+  }
+  return result;
 }
 
 std::size_t DeviceMemory::slot(Device device) const {
@@ -72,6 +115,10 @@ std::size_t DeviceMemory::slot(Device device) const {
   }
   throw DeviceError(str_cat(to_string(device), " is not there; this machine has ",
                             accelerators_.size(), " accelerators"));
+}
+
+int DeviceMemory::card_of(Device device) const {
+  return device.kind == DeviceKind::kCuda ? accelerators_[slot(device)].card : -1;
 }
 
 void DeviceMemory::set_limit(Device device, std::size_t bytes) {
@@ -99,6 +146,9 @@ DeviceBuffer DeviceMemory::allocate(Device device, std::size_t bytes, std::strin
     peak_[i] = std::max(peak_[i], used_[i]);
   }
   try {
+    if (const int card = card_of(device); card >= 0) {
+      return {cuda::CardMemory(card, bytes), *this, device};
+    }
     return {HostBuffer(bytes), *this, device};
   } catch (...) {
     give_back(device, bytes);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/host_buffer.h"
+#include "cuda/memory.h"
 #include "tensor/device.h"
 
 namespace shoehorn {
@@ -27,16 +28,21 @@ class DeviceBuffer {
   DeviceBuffer(const DeviceBuffer&) = delete;
   DeviceBuffer& operator=(const DeviceBuffer&) = delete;
 
-  std::byte* data() { return buffer_.data(); }
-  const std::byte* data() const { return buffer_.data(); }
-  std::size_t size() const { return buffer_.size(); }
-  std::span<std::byte> bytes() { return buffer_.bytes(); }
+  /// On a CUDA device addresses of its card, which the host must not touch.
+  std::byte* data() { return bytes_.data(); }
+  const std::byte* data() const { return bytes_.data(); }
+  std::size_t size() const { return bytes_.size(); }
+  std::span<std::byte> bytes() { return bytes_; }
+  Device device() const { return device_; }
 
  private:
   friend class DeviceMemory;
   DeviceBuffer(HostBuffer buffer, DeviceMemory& memory, Device device);
+  DeviceBuffer(cuda::CardMemory buffer, DeviceMemory& memory, Device device);
 
-  HostBuffer buffer_;
+  HostBuffer host_;  // one of the two
+  cuda::CardMemory card_;
+  std::span<std::byte> bytes_;
   DeviceMemory* memory_ = nullptr;
   Device device_;
 };
@@ -45,14 +51,16 @@ class DeviceBuffer {
 struct Accelerator {
   Device device;
   std::size_t limit_bytes = 0;
+  int card = -1;  // a CUDA device: the card's ordinal
 };
 
-/// The accelerators there are, in the order of their numbers in a device map: CUDA devices, then
-/// the virtual ones that SHOEHORN_VIRTUAL_DEVICES asks for ("2x64MiB", "64MiB,1GiB"). Throws
-/// ArgumentError where that cannot be understood.
+/// The accelerators there are, in the order of their numbers in a device map: CUDA devices, a card
+/// each or the pieces of the first card that SHOEHORN_LOGICAL_GPUS asks for ("2x8GiB"), then the
+/// virtual ones that SHOEHORN_VIRTUAL_DEVICES asks for ("2x64MiB", "64MiB,1GiB"). Throws
+/// ArgumentError where a variable cannot be understood, DeviceError for pieces of no card.
 std::vector<Accelerator> find_accelerators();
 
-/// The same from the variable's text.
+/// Virtual devices from the variable's text.
 std::vector<Accelerator> parse_virtual_devices(std::string_view text);
 
 /// The account. Outlives its buffers. Thread-safe.
@@ -62,6 +70,9 @@ class DeviceMemory {
       : accelerators_(std::move(accelerators)), used_(accelerators_.size() + 1, 0), peak_(used_) {}
 
   const std::vector<Accelerator>& accelerators() const { return accelerators_; }
+
+  /// The card of a CUDA device, -1 for any other.
+  int card_of(Device device) const;
 
   /// Lowers the limit of an accelerator, or sets that of the CPU (none to begin with).
   void set_limit(Device device, std::size_t bytes);

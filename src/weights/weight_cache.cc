@@ -67,7 +67,7 @@ void write_file(const Checkpoint& checkpoint, const WeightSpec& weight, const fs
                 const std::string& key, ThreadPool& pool, Isa isa) {
   HostBuffer buffer(form_bytes(weight));
   WeightLoader loader(checkpoint, weight, buffer.bytes(), isa);
-  std::vector<ReadScratch> scratch(static_cast<std::size_t>(pool.threads()));
+  std::vector<LoadScratch> scratch(static_cast<std::size_t>(pool.threads()));
   pool.parallel_for(loader.pieces(), [&](std::int64_t piece, int thread) {
     loader.load(piece, scratch[static_cast<std::size_t>(thread)]);
   });

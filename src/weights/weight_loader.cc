@@ -21,14 +21,36 @@ namespace {
 constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
 constexpr std::size_t kQuantizedPieceBytes = std::size_t{1} << 20;  // of the stored tensor
 
-void write_floats(std::span<const float> values, std::byte* to) {
-  std::memcpy(to, values.data(), values.size_bytes());
+// Where the codes and the scales of rows of a quantized weight lie.
+struct QuantizedRun {
+  std::size_t codes = 0;
+  std::size_t code_bytes = 0;
+  std::size_t scales = 0;  // float32
+  std::size_t scale_count = 0;
+};
+
+QuantizedRun run_of_rows(const WeightSpec& weight, std::int64_t first, std::int64_t count,
+                         std::int64_t k) {
+  if (weight.form.quant_type == QuantType::kInt8) {
+    const Int8Layout layout = int8_layout(weight.shape[0], weight.shape[1]);
+    return {.codes = static_cast<std::size_t>(first * k),
+            .code_bytes = static_cast<std::size_t>(count * k),
+            .scales = layout.scb + static_cast<std::size_t>(first) * sizeof(float),
+            .scale_count = static_cast<std::size_t>(count)};
+  }
+  const FourBitLayout layout = four_bit_layout(weight.form, weight.shape.elements());
+  const std::int64_t block = first * k / weight.form.blocksize;  // a run begins with a block
+  const std::int64_t blocks = (count * k + weight.form.blocksize - 1) / weight.form.blocksize;
+  return {.codes = static_cast<std::size_t>(first * k / 2),
+          .code_bytes = static_cast<std::size_t>((count * k + 1) / 2),
+          .scales = layout.absmax + static_cast<std::size_t>(block) * sizeof(float),
+          .scale_count = static_cast<std::size_t>(blocks)};
 }
 
 }  // namespace
 
 WeightLoader::WeightLoader(const Checkpoint& checkpoint, const WeightSpec& weight,
-                           std::span<std::byte> target, Isa isa)
+                           WeightTarget target, Isa isa)
     : checkpoint_(checkpoint), weight_(weight), target_(target), isa_(isa) {
   if (weight.cached != nullptr) {
     cut_cached();
@@ -50,7 +72,8 @@ void WeightLoader::cut_rows() {
   const TensorInfo& info = *weight_.source;
   const std::int64_t rows = row_layout(info).rows;
   const std::int64_t step = rows_per_piece(info, kPieceBytes);
-  const std::size_t row_bytes = rows == 0 ? 0 : target_.size() / static_cast<std::size_t>(rows);
+  const std::size_t row_bytes =
+      rows == 0 ? 0 : target_.bytes.size() / static_cast<std::size_t>(rows);
   for (std::int64_t first = 0; first < rows; first += step) {
     const std::int64_t count = std::min(step, rows - first);
     pieces_.push_back({.kind = Kind::kRows,
@@ -76,7 +99,7 @@ void WeightLoader::cut_quantized_rows() {
         {.kind = Kind::kQuantize,
          .first = first,
          .count = count,
-         .bytes = static_cast<std::size_t>(share * static_cast<double>(target_.size()))});
+         .bytes = static_cast<std::size_t>(share * static_cast<double>(target_.bytes.size()))});
   }
 }
 
@@ -93,14 +116,11 @@ void WeightLoader::cut_parts() {
                          .bytes = count});
     }
   }
-  for (const QuantizedConstant& constant : weight_.quantized->constants) {
-    write_floats(constant.values, target_.data() + constant.offset);
-  }
 }
 
 void WeightLoader::cut_cached() {
-  for (std::size_t first = 0; first < target_.size(); first += kPieceBytes) {
-    const std::size_t count = std::min(kPieceBytes, target_.size() - first);
+  for (std::size_t first = 0; first < target_.bytes.size(); first += kPieceBytes) {
+    const std::size_t count = std::min(kPieceBytes, target_.bytes.size() - first);
     pieces_.push_back({.kind = Kind::kCachedBytes,
                        .first = static_cast<std::int64_t>(first),
                        .count = static_cast<std::int64_t>(count),
@@ -108,35 +128,57 @@ void WeightLoader::cut_cached() {
   }
 }
 
-void WeightLoader::load(std::int64_t index, ReadScratch& scratch) {
+std::span<std::byte> WeightLoader::writable(std::size_t offset, std::size_t bytes,
+                                            LoadScratch& scratch) {
+  return target_.card < 0 ? target_.bytes.subspan(offset, bytes)
+                          : scratch.lane.scratch(target_.card, bytes);
+}
+
+void WeightLoader::stored(std::size_t offset, std::span<const std::byte> bytes,
+                          LoadScratch& scratch) {
+  if (target_.card >= 0) scratch.lane.put(target_.card, target_.bytes.data() + offset, bytes);
+}
+
+void WeightLoader::put_floats(std::size_t offset, std::span<const float> values,
+                              LoadScratch& scratch) {
+  if (target_.card >= 0) return stored(offset, std::as_bytes(values), scratch);
+  std::memcpy(target_.bytes.data() + offset, values.data(), values.size_bytes());
+}
+
+void WeightLoader::load(std::int64_t index, LoadScratch& scratch) {
   const Piece& piece = pieces_[static_cast<std::size_t>(index)];
+  const auto first = static_cast<std::size_t>(piece.first);
   switch (piece.kind) {
     case Kind::kRows: {
-      const std::size_t row_bytes = piece.bytes / static_cast<std::size_t>(piece.count);
-      read_rows(checkpoint_, *weight_.source, weight_.form.dtype, piece.first, piece.count,
-                at(static_cast<std::size_t>(piece.first) * row_bytes, piece.bytes), scratch, isa_);
+      const std::size_t offset = first * (piece.bytes / static_cast<std::size_t>(piece.count));
+      const auto out = writable(offset, piece.bytes, scratch);
+      read_rows(checkpoint_, *weight_.source, weight_.form.dtype, piece.first, piece.count, out,
+                scratch, isa_);
+      stored(offset, out, scratch);
       break;
     }
     case Kind::kQuantize: quantize_rows(piece, scratch); break;
     case Kind::kStoredPart: load_part(piece, scratch); break;
     case Kind::kCachedBytes: {
-      const auto first = static_cast<std::size_t>(piece.first);
-      weight_.cached->file.read_at(weight_.cached->offset + first, at(first, piece.bytes));
+      const auto out = writable(first, piece.bytes, scratch);
+      weight_.cached->file.read_at(weight_.cached->offset + first, out);
+      stored(first, out, scratch);
       break;
     }
   }
-  if (left_.fetch_sub(1) == 1 && piece.kind == Kind::kQuantize) finish_quantized();
+  if (left_.fetch_sub(1) == 1) finish(scratch);
 }
 
-void WeightLoader::load_part(const Piece& piece, ReadScratch& scratch) {
+void WeightLoader::load_part(const Piece& piece, LoadScratch& scratch) {
   const QuantizedPart& part = weight_.quantized->parts[piece.part];
   if (part.kind != QuantizedPart::Kind::kBytes) return load_floats(part, scratch);
   const auto first = static_cast<std::size_t>(piece.first);
-  checkpoint_.files()[part.info->file].read_at(part.info->offset + first,
-                                               at(part.offset + first, piece.bytes));
+  const auto out = writable(part.offset + first, piece.bytes, scratch);
+  checkpoint_.files()[part.info->file].read_at(part.info->offset + first, out);
+  stored(part.offset + first, out, scratch);
 }
 
-void WeightLoader::load_floats(const QuantizedPart& part, ReadScratch& scratch) {
+void WeightLoader::load_floats(const QuantizedPart& part, LoadScratch& scratch) {
   const TensorInfo& info = *part.info;
   const std::int64_t count = info.shape.elements();
   scratch.stored.resize(info.bytes);
@@ -148,20 +190,22 @@ void WeightLoader::load_floats(const QuantizedPart& part, ReadScratch& scratch) 
     throw FormatError(checkpoint_.files()[info.file].path(),
                       str_cat(info.name, " has values that are not finite"));
   }
-  std::byte* const target = target_.data() + part.offset;
-  if (part.kind == QuantizedPart::Kind::kFloats) return write_floats(scratch.values, target);
+  if (part.kind == QuantizedPart::Kind::kFloats) {
+    return put_floats(part.offset, scratch.values, scratch);
+  }
   const std::int64_t rows = info.shape[0];  // blocks of a weight's row
   const std::int64_t columns = info.shape[1];
+  std::vector<float> transposed(scratch.values.size());
   for (std::int64_t i = 0; i < rows; ++i) {
     for (std::int64_t n = 0; n < columns; ++n) {
-      std::memcpy(target + static_cast<std::size_t>(n * rows + i) * sizeof(float),
-                  values + i * columns + n, sizeof(float));
+      transposed[static_cast<std::size_t>(n * rows + i)] = values[i * columns + n];
     }
   }
+  put_floats(part.offset, transposed, scratch);
 }
 
 // Row after row, so that the widened values stay in the nearest cache.
-void WeightLoader::quantize_rows(const Piece& piece, ReadScratch& scratch) {
+void WeightLoader::quantize_rows(const Piece& piece, LoadScratch& scratch) {
   const TensorInfo& info = *weight_.source;
   const std::int64_t k = row_layout(info).row_elements;
   const DType dtype = weight_.form.dtype;
@@ -173,11 +217,26 @@ void WeightLoader::quantize_rows(const Piece& piece, ReadScratch& scratch) {
   rows.resize(static_cast<std::size_t>(piece.count) * row_bytes);
   read_rows(checkpoint_, info, dtype, piece.first, piece.count, rows, scratch, isa_);
   scratch.values.resize(static_cast<std::size_t>(std::min(unit, piece.count) * k));
+
+  const QuantizedRun run = run_of_rows(weight_, piece.first, piece.count, k);
+  const bool nested = weight_.form.nested;
+  const bool on_card = target_.card >= 0;
+  // Codes first; scales behind them where both wait in scratch for their way to the card.
+  const std::size_t padded = (run.code_bytes + sizeof(float) - 1) / sizeof(float) * sizeof(float);
+  const std::size_t scale_bytes = run.scale_count * sizeof(float);
+  const auto codes = on_card ? writable(run.codes, padded + scale_bytes, scratch)
+                             : writable(run.codes, run.code_bytes, scratch);
+  float* const scales = nested    ? plain_absmax() + piece.first * k / weight_.form.blocksize
+                        : on_card ? reinterpret_cast<float*>(codes.data() + padded)
+                                  : reinterpret_cast<float*>(target_.bytes.data() + run.scales);
+
   for (std::int64_t done = 0; done < piece.count; done += unit) {
     const std::int64_t count = std::min(unit, piece.count - done);
     decode_row(dtype, rows.data() + static_cast<std::size_t>(done) * row_bytes, count * k,
                scratch.values.data(), isa_);
-    if (!quantize_values(scratch.values.data(), piece.first + done, count)) {
+    const QuantizedRun part = run_of_rows(weight_, piece.first + done, count, k);
+    if (!quantize_values(scratch.values.data(), count, codes.data() + (part.codes - run.codes),
+                         scales + (part.scales - run.scales) / sizeof(float))) {
       throw FormatError(
           checkpoint_.files()[info.file].path(),
           str_cat(info.name, " has values that are not finite",
@@ -189,25 +248,20 @@ void WeightLoader::quantize_rows(const Piece& piece, ReadScratch& scratch) {
                   "; llm_int8_skip_modules leaves it as it is"));
     }
   }
+  if (!on_card) return;
+  stored(run.codes, codes.first(run.code_bytes), scratch);
+  if (!nested) stored(run.scales, codes.subspan(padded, scale_bytes), scratch);
 }
 
-bool WeightLoader::quantize_values(const float* values, std::int64_t row, std::int64_t rows) {
+bool WeightLoader::quantize_values(const float* values, std::int64_t rows, std::byte* codes,
+                                   float* scales) {
   const std::int64_t k = row_layout(*weight_.source).row_elements;
   if (weight_.form.quant_type == QuantType::kInt8) {
-    const Int8Layout layout = int8_layout(weight_.shape[0], weight_.shape[1]);
-    auto* const codes = reinterpret_cast<std::int8_t*>(target_.data());
-    auto* const scb = reinterpret_cast<float*>(target_.data() + layout.scb);
-    return quantize_int8_weight(values, rows, k, codes + row * k, scb + row, isa_);
+    return quantize_int8_weight(values, rows, k, reinterpret_cast<std::int8_t*>(codes), scales,
+                                isa_);
   }
-  const FourBitLayout layout = four_bit_layout(weight_.form, weight_.shape.elements());
-  auto* const packed = reinterpret_cast<std::uint8_t*>(target_.data());
-  float* const absmax = weight_.form.nested
-                            ? plain_absmax()
-                            : reinterpret_cast<float*>(target_.data() + layout.absmax);
-  const std::int64_t first = row * k;
   return quantize_four_bit_weight(weight_.form.quant_type, weight_.form.blocksize, values, rows * k,
-                                  packed + first / 2, absmax + first / weight_.form.blocksize,
-                                  isa_);
+                                  reinterpret_cast<std::uint8_t*>(codes), scales, isa_);
 }
 
 float* WeightLoader::plain_absmax() {
@@ -219,19 +273,32 @@ float* WeightLoader::plain_absmax() {
   return absmax_.data();
 }
 
-void WeightLoader::finish_quantized() {
+// Called by the thread that loaded the last piece.
+void WeightLoader::finish(LoadScratch& scratch) {
+  if (weight_.cached != nullptr) return;
+  if (weight_.quantized == nullptr) return finish_quantized(scratch);
+  for (const QuantizedConstant& constant : weight_.quantized->constants) {
+    put_floats(constant.offset, constant.values, scratch);
+  }
+}
+
+void WeightLoader::finish_quantized(LoadScratch& scratch) {
   if (!weight_.form.is_four_bit()) return;
   const FourBitLayout layout = four_bit_layout(weight_.form, weight_.shape.elements());
-  write_floats(four_bit_code(weight_.form.quant_type), target_.data() + layout.quant_map);
+  put_floats(layout.quant_map, four_bit_code(weight_.form.quant_type), scratch);
   if (!weight_.form.nested) return;
-  write_floats(dynamic_map(), target_.data() + layout.nested_quant_map);
+  put_floats(layout.nested_quant_map, dynamic_map(), scratch);
+  std::vector<std::uint8_t> codes(absmax_.size());
+  std::vector<float> nested(static_cast<std::size_t>(layout.nested_blocks));
   float offset = 0;
-  nest_absmax(absmax_, weight_.parity,
-              {reinterpret_cast<std::uint8_t*>(target_.data() + layout.absmax), absmax_.size()},
-              {reinterpret_cast<float*>(target_.data() + layout.nested_absmax),
-               static_cast<std::size_t>(layout.nested_blocks)},
-              offset);
-  write_floats({&offset, 1}, target_.data() + layout.nested_offset);
+  nest_absmax(absmax_, weight_.parity, codes, nested, offset);
+  if (target_.card < 0) {
+    std::memcpy(target_.bytes.data() + layout.absmax, codes.data(), codes.size());
+  } else {
+    stored(layout.absmax, std::as_bytes(std::span(codes)), scratch);
+  }
+  put_floats(layout.nested_absmax, nested, scratch);
+  put_floats(layout.nested_offset, {&offset, 1}, scratch);
   absmax_ = {};
 }
 

@@ -13,15 +13,29 @@
 #include "checkpoint/checkpoint.h"
 #include "kernels/exec_context.h"
 #include "weights/tensor_reader.h"
+#include "weights/upload_lane.h"
 #include "weights/weight_group.h"
 
 namespace shoehorn {
 
+/// Where the bytes of a weight go.
+struct WeightTarget {
+  std::span<std::byte> bytes;  // form_bytes(weight) of them
+  int card = -1;               // they are addresses of this card; -1: of the host
+
+  // NOLINTNEXTLINE(google-explicit-constructor): host memory is a target as it is
+  WeightTarget(std::span<std::byte> bytes, int card = -1) : bytes(bytes), card(card) {}
+};
+
+/// Scratch of one loading thread.
+struct LoadScratch : ReadScratch {
+  UploadLane lane;
+};
+
 /// Thread-safe: every piece is loaded once, in any order. What is borrowed outlives it.
 class WeightLoader {
  public:
-  /// `target` is form_bytes(weight) long.
-  WeightLoader(const Checkpoint& checkpoint, const WeightSpec& weight, std::span<std::byte> target,
+  WeightLoader(const Checkpoint& checkpoint, const WeightSpec& weight, WeightTarget target,
                Isa isa);
 
   std::int64_t pieces() const { return static_cast<std::int64_t>(pieces_.size()); }
@@ -30,7 +44,7 @@ class WeightLoader {
 
   /// Throws FileError, FormatError naming the tensor where a value is not finite and has to be, and
   /// UnsupportedError for a dtype without floats.
-  void load(std::int64_t piece, ReadScratch& scratch);
+  void load(std::int64_t piece, LoadScratch& scratch);
 
  private:
   enum class Kind { kRows, kQuantize, kStoredPart, kCachedBytes };
@@ -46,19 +60,22 @@ class WeightLoader {
   void cut_quantized_rows();
   void cut_parts();
   void cut_cached();
-  void load_part(const Piece& piece, ReadScratch& scratch);
-  void load_floats(const QuantizedPart& part, ReadScratch& scratch);
-  void quantize_rows(const Piece& piece, ReadScratch& scratch);
-  bool quantize_values(const float* values, std::int64_t row, std::int64_t rows);
+  void load_part(const Piece& piece, LoadScratch& scratch);
+  void load_floats(const QuantizedPart& part, LoadScratch& scratch);
+  void quantize_rows(const Piece& piece, LoadScratch& scratch);
+  bool quantize_values(const float* values, std::int64_t rows, std::byte* codes, float* scales);
   float* plain_absmax();
-  void finish_quantized();
-  std::span<std::byte> at(std::size_t offset, std::size_t bytes) {
-    return target_.subspan(offset, bytes);
-  }
+  void finish(LoadScratch& scratch);
+  void finish_quantized(LoadScratch& scratch);
+
+  /// Where the host writes a run of the target: itself, or scratch that stored() sends to the card.
+  std::span<std::byte> writable(std::size_t offset, std::size_t bytes, LoadScratch& scratch);
+  void stored(std::size_t offset, std::span<const std::byte> bytes, LoadScratch& scratch);
+  void put_floats(std::size_t offset, std::span<const float> values, LoadScratch& scratch);
 
   const Checkpoint& checkpoint_;
   const WeightSpec& weight_;
-  std::span<std::byte> target_;
+  WeightTarget target_;
   Isa isa_;
   std::vector<Piece> pieces_;
   std::atomic<std::int64_t> left_;  // pieces that have not been loaded

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cassert>
 #include <deque>
 #include <map>
 #include <string>
@@ -21,6 +22,10 @@ std::size_t aligned(std::size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
+std::size_t link_aligned(std::size_t bytes) {
+  return (bytes + kLinkAlignment - 1) / kLinkAlignment * kLinkAlignment;
+}
+
 bool is_resident(const WeightSpec& weight) {
   return weight.exists() && weight.device.kind != DeviceKind::kDisk && weight.tied_to < 0;
 }
@@ -31,7 +36,7 @@ WeightStore::WeightStore(const Checkpoint& checkpoint, std::vector<WeightGroup> 
                          DeviceMemory& memory, ThreadPool& pool, Isa isa, const Options& options)
     : checkpoint_(checkpoint), groups_(std::move(groups)), isa_(isa) {
   place_residents(memory);
-  load_residents(pool, options);
+  load_residents(memory, pool, options);
   std::vector<const WeightGroup*> streamed;
   for (const WeightGroup& group : groups_) {
     const std::size_t bytes = streamed_bytes(group);
@@ -44,6 +49,59 @@ WeightStore::WeightStore(const Checkpoint& checkpoint, std::vector<WeightGroup> 
   if (!streamed.empty()) {
     stream_ = std::make_unique<WeightStream>(checkpoint_, std::move(streamed),
                                              options.staging_slots, memory, isa);
+  }
+  if (!options.link_devices.empty()) open_link(options, memory);
+}
+
+void WeightStore::open_link(const Options& options, DeviceMemory& memory) {
+  std::size_t slot_bytes = 0;
+  for (std::size_t group = 1; group < groups_.size(); ++group) {
+    for (const Device device : options.link_devices) {
+      const LinkGroup brought = link_group(group, device);
+      if (brought.pieces.empty()) continue;
+      const LinkPiece& last = brought.pieces.back();
+      slot_bytes = std::max(slot_bytes, link_aligned(last.slot_offset + last.bytes));
+    }
+  }
+  if (slot_bytes == 0) return;
+  for (DeviceBuffer& buffer : buffers_) {
+    if (buffer.device().kind != DeviceKind::kCuda) pinned_.emplace_back(buffer.bytes());
+  }
+  if (stream_) pinned_.emplace_back(stream_->memory());
+  link_ = std::make_unique<CardStream>(options.link_devices, slot_bytes, options.link_slots,
+                                       stream_.get(), memory);
+}
+
+LinkGroup WeightStore::link_group(std::size_t group, Device device) const {
+  LinkGroup result{.group = group, .device = device};
+  std::size_t end = 0;
+  for (std::size_t w = 0; w < groups_[group].weights.size(); ++w) {
+    const WeightSpec& weight = groups_[group].weights[w];
+    const WeightView& view = views_[group][w];
+    // What lives on another card is multiplied there.
+    if (!weight.exists() || view.device.kind == DeviceKind::kCuda) continue;
+    LinkPiece piece{.host = view.data, .bytes = form_bytes(weight), .slot_offset = end};
+    if (view.data == nullptr) {
+      piece.disk_offset = slot_offsets_[group][w];
+      result.disk = stream_index_[group];
+    }
+    end = link_aligned(end + piece.bytes);
+    result.pieces.push_back(piece);
+  }
+  return result;
+}
+
+void WeightStore::begin_pass(const std::vector<std::pair<std::size_t, Device>>& brought) {
+  link_groups_.clear();
+  if (!link_) return;
+  for (const auto& [group, device] : brought) {
+    LinkGroup next = link_group(group, device);
+    if (!next.pieces.empty()) link_groups_.push_back(std::move(next));
+  }
+  if (link_groups_.empty()) {
+    link_->pause();
+  } else {
+    link_->begin(link_groups_);
   }
 }
 
@@ -90,7 +148,8 @@ void WeightStore::place_residents(DeviceMemory& memory) {
   }
 }
 
-void WeightStore::load_residents(ThreadPool& pool, const Options& options) {
+void WeightStore::load_residents(const DeviceMemory& memory, ThreadPool& pool,
+                                 const Options& options) {
   struct Job {
     WeightLoader* loader;
     std::int64_t piece;
@@ -104,15 +163,16 @@ void WeightStore::load_residents(ThreadPool& pool, const Options& options) {
       if (!is_resident(weight)) continue;
       // The buffers are this object's own; views are const for those who compute with them.
       auto* target = const_cast<std::byte*>(views_[g][w].data);
-      WeightLoader& loader =
-          loaders.emplace_back(checkpoint_, weight, std::span(target, form_bytes(weight)), isa_);
+      WeightLoader& loader = loaders.emplace_back(
+          checkpoint_, weight,
+          WeightTarget(std::span(target, form_bytes(weight)), memory.card_of(weight.device)), isa_);
       for (std::int64_t piece = 0; piece < loader.pieces(); ++piece) {
         jobs.push_back({&loader, piece});
       }
       total += form_bytes(weight);
     }
   }
-  std::vector<ReadScratch> scratch(static_cast<std::size_t>(pool.threads()));
+  std::vector<LoadScratch> scratch(static_cast<std::size_t>(pool.threads()));
   std::atomic<std::size_t> done = 0;
   pool.parallel_for(static_cast<std::int64_t>(jobs.size()), [&](std::int64_t i, int thread) {
     const Job& job = jobs[static_cast<std::size_t>(i)];
@@ -123,8 +183,21 @@ void WeightStore::load_residents(ThreadPool& pool, const Options& options) {
   });
 }
 
-WeightStore::Lease WeightStore::take(std::size_t group) {
+WeightStore::Lease WeightStore::take(std::size_t group, const cuda::Queue* queue) {
   std::vector<WeightView> views = views_[group];
+  const auto brought = std::ranges::find(link_groups_, group, &LinkGroup::group);
+  if (queue != nullptr && brought != link_groups_.end()) {
+    const std::byte* const slot = link_->take(group, *queue);
+    auto piece = brought->pieces.begin();
+    for (std::size_t w = 0; w < views.size(); ++w) {
+      if (!groups_[group].weights[w].exists() || views[w].device.kind == DeviceKind::kCuda) {
+        continue;
+      }
+      views[w].data = slot + (piece++)->slot_offset;
+      views[w].device = brought->device;
+    }
+    return {link_.get(), queue, std::move(views)};
+  }
   const std::ptrdiff_t index = stream_index_[group];
   if (index < 0) return {nullptr, std::move(views)};
   const auto slot = stream_->take(static_cast<std::size_t>(index));
@@ -138,6 +211,7 @@ WeightStore::Lease WeightStore::take(std::size_t group) {
 
 WeightStore::Lease::~Lease() {
   if (stream_ != nullptr) stream_->give_back();
+  if (link_ != nullptr) link_->give_back(*queue_);
 }
 
 void WeightStore::fetch_rows(std::size_t group, std::size_t weight,
@@ -145,6 +219,7 @@ void WeightStore::fetch_rows(std::size_t group, std::size_t weight,
   const WeightSpec& spec = groups_[group].weights[weight];
   const WeightView& view = views_[group][weight];
   const std::int64_t width = row_layout(*spec.source).row_elements;
+  assert(view.data == nullptr || view.device.kind != DeviceKind::kCuda);  // embed() does those
   const DType dtype = spec.form.dtype;
   const std::size_t row_bytes = packed_bytes(dtype, width).value();
   std::vector<std::byte> row(view.data == nullptr ? row_bytes : 0);

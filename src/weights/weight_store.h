@@ -6,11 +6,13 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
 #include "kernels/exec_context.h"
 #include "quant/weight_form.h"
+#include "weights/card_stream.h"
 #include "weights/device_memory.h"
 #include "weights/weight_group.h"
 #include "weights/weight_stream.h"
@@ -22,6 +24,9 @@ class WeightStore {
  public:
   struct Options {
     int staging_slots = 2;
+    /// The CUDA devices that weights of host memory and disk may come to; none: they never do.
+    std::vector<Device> link_devices = {};
+    int link_slots = 2;
     /// Told how many of how many bytes are resident; may be empty. Called from several threads.
     std::function<void(std::size_t done, std::size_t total)> on_progress = {};
   };
@@ -44,25 +49,44 @@ class WeightStore {
     friend class WeightStore;
     Lease(WeightStream* stream, std::vector<WeightView> views)
         : stream_(stream), views_(std::move(views)) {}
-    WeightStream* stream_;  // null: nothing of the group is streamed
+    Lease(CardStream* link, const cuda::Queue* queue, std::vector<WeightView> views)
+        : link_(link), queue_(queue), views_(std::move(views)) {}
+    WeightStream* stream_ = nullptr;  // null: nothing of the group is streamed to the host
+    CardStream* link_ = nullptr;      // null: nor to a card
+    const cuda::Queue* queue_ = nullptr;
     std::vector<WeightView> views_;
   };
 
-  /// Waits for the streamed weights of the group. Throws FileError.
-  Lease take(std::size_t group);
+  /// A pass begins in which each of these groups comes to the CUDA device that computes it: what of
+  /// it lives in host memory or on disk. None: weights are taken where they live.
+  void begin_pass(const std::vector<std::pair<std::size_t, Device>>& brought);
 
-  /// out[i, :] = row ids[i] of a weight, as float32, wherever it lives. ids are in range.
+  /// Waits for the streamed weights of the group; of one that is brought to a card, `queue` of the
+  /// device that computes it waits. Throws FileError.
+  Lease take(std::size_t group, const cuda::Queue* queue = nullptr);
+
+  /// A weight where it lives; data is null where it is not in memory.
+  const WeightView& view(std::size_t group, std::size_t weight) const {
+    return views_[group][weight];
+  }
+
+  /// out[i, :] = row ids[i] of a weight, as float32, wherever it lives. ids are in range, out is in
+  /// host memory.
   void fetch_rows(std::size_t group, std::size_t weight, std::span<const std::int32_t> ids,
                   std::span<float> out);
 
   const std::vector<WeightGroup>& groups() const { return groups_; }
   std::size_t resident_bytes() const { return resident_bytes_; }
   std::size_t streamed_bytes_per_pass() const { return streamed_bytes_; }
+  /// Weights sent to cards while passes ran.
+  std::uint64_t link_bytes() const { return link_ ? link_->bytes_sent() : 0; }
   StreamStats stream_stats() const { return stream_ ? stream_->stats() : StreamStats{}; }
 
  private:
   void place_residents(DeviceMemory& memory);
-  void load_residents(ThreadPool& pool, const Options& options);
+  void open_link(const Options& options, DeviceMemory& memory);
+  LinkGroup link_group(std::size_t group, Device device) const;
+  void load_residents(const DeviceMemory& memory, ThreadPool& pool, const Options& options);
 
   const Checkpoint& checkpoint_;
   std::vector<WeightGroup> groups_;
@@ -75,6 +99,9 @@ class WeightStore {
   std::size_t streamed_bytes_ = 0;
   ReadScratch row_scratch_;
   std::unique_ptr<WeightStream> stream_;
+  std::vector<cuda::PinnedRange> pinned_;  // host memory that cards read
+  std::unique_ptr<CardStream> link_;       // after what it reads
+  std::vector<LinkGroup> link_groups_;  // of the pass; those of groups that bring nothing left out
 };
 
 }  // namespace shoehorn

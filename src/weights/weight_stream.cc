@@ -98,7 +98,7 @@ StreamStats WeightStream::stats() const {
 }
 
 void WeightStream::read_ahead() {
-  ReadScratch scratch;
+  LoadScratch scratch;
   for (std::size_t next = 0;; next = (next + 1) % groups_.size()) {
     Slot* slot = nullptr;
     {
@@ -131,7 +131,7 @@ void WeightStream::read_ahead() {
 }
 
 void WeightStream::read_group(const WeightGroup& group, std::span<std::byte> out,
-                              ReadScratch& scratch) {
+                              LoadScratch& scratch) {
   std::size_t at = 0;
   for (const WeightSpec& weight : group.weights) {
     if (!is_streamed(weight)) continue;

@@ -14,8 +14,8 @@
 #include "checkpoint/checkpoint.h"
 #include "kernels/exec_context.h"
 #include "weights/device_memory.h"
-#include "weights/tensor_reader.h"
 #include "weights/weight_group.h"
+#include "weights/weight_loader.h"
 
 namespace shoehorn {
 
@@ -44,6 +44,9 @@ class WeightStream {
   /// The slot of the last take may be overwritten.
   void give_back();
 
+  /// All slots, for whoever lets a card read them.
+  std::span<std::byte> memory() { return buffer_.bytes(); }
+
   StreamStats stats() const;
 
   static constexpr std::size_t kSlotAlignment = 64;
@@ -55,7 +58,7 @@ class WeightStream {
   };
 
   void read_ahead();
-  void read_group(const WeightGroup& group, std::span<std::byte> out, ReadScratch& scratch);
+  void read_group(const WeightGroup& group, std::span<std::byte> out, LoadScratch& scratch);
   bool stopping() const;
 
   const Checkpoint& checkpoint_;
