@@ -172,13 +172,16 @@ bool Search::place_layer(const Choice& choice, std::size_t l, Room& room, Placed
   return false;
 }
 
-// Into the first device with room; embeddings of which only rows are read gain nothing from an
-// accelerator, so they try the CPU first.
+// Into the first device with room. An embedding of which only rows are read takes room of an
+// accelerator from nothing else, since it comes last, but gains something there only where the
+// whole pass can stay on accelerators with memory of their own; else it tries the CPU first.
 bool Search::place_loose(std::size_t position, Room& room, Placed& placed) const {
   const Piece& piece = loose_piece(position);
   const std::size_t n = room.order().size();
+  const bool stays =
+      std::ranges::all_of(placed.layers, &DeviceKey::is_accelerator) && !room.is_host_memory(0);
   for (std::size_t k = 0; k < n; ++k) {
-    const std::size_t i = piece.rows_only ? n - 1 - k : k;
+    const std::size_t i = piece.rows_only && !stays ? n - 1 - k : k;
     if (!room.take(i, piece.resident)) continue;
     placed.loose[position] = room.order()[i];
     return true;
