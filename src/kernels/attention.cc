@@ -6,6 +6,9 @@
 #include "shoehorn/error.h"
 
 #include "base/str_cat.h"
+#include "cuda/memory.h"
+#include "cuda/queue.h"
+#include "kernels/attention_cuda.h"
 #include "kernels/attention_paths.h"
 #include "kernels/decode_row.h"
 #include "kernels/ranges.h"
@@ -32,6 +35,29 @@ void require_room(const KvCacheView& cache, std::int64_t start, std::int64_t cou
   }
 }
 
+// A job of one sequence for a CUDA device. Its tables are copied there now, which waits for the
+// device; passes of a model use tables of their own.
+cuda::AttentionJob card_job(std::int64_t rows, std::int64_t start, const KvCacheView& cache,
+                            ExecContext& ctx) {
+  const cuda::SequenceRows sequence{.first_row = 0,
+                                    .rows = static_cast<std::int32_t>(rows),
+                                    .start = static_cast<std::int32_t>(start)};
+  const cuda::KvPlace place{.keys = cache.keys, .values = cache.values, .capacity = cache.capacity};
+  const auto sequences = ctx.workspace.take<cuda::SequenceRows>(1);
+  const auto places = ctx.workspace.take<cuda::KvPlace>(1);
+  cuda::upload(*ctx.queue, sequences.data(), &sequence, sizeof(sequence));
+  cuda::upload(*ctx.queue, places.data(), &place, sizeof(place));
+  return {.sequences = sequences.data(),
+          .places = places.data(),
+          .sequence_count = 1,
+          .rows = rows,
+          .most_rows = rows,
+          .most_positions = start + rows,
+          .dtype = cache.dtype,
+          .kv_heads = cache.kv_heads,
+          .head_dim = cache.head_dim};
+}
+
 }  // namespace
 
 std::size_t KvCacheView::bytes_each() const {
@@ -49,6 +75,15 @@ void store_kv(std::span<const float> k, std::span<const float> v, std::int64_t s
                                 cache.head_dim));
   }
   require_room(cache, start, count);
+  if (ctx.queue != nullptr) {
+    const std::size_t mark = ctx.workspace.mark();
+    cuda::AttentionJob job = card_job(count, start, cache, ctx);
+    job.k = k.data();
+    job.v = v.data();
+    cuda::store_kv(job, ctx);
+    ctx.workspace.release(mark);
+    return;
+  }
   const std::size_t head_bytes = packed_bytes(cache.dtype, cache.head_dim).value();
   const std::int64_t grain = 8192 / (row + 1);  // about 10 us
   for_ranges(ctx.pool, count, grain, [&](std::int64_t begin, std::int64_t end, int /*thread*/) {
@@ -80,6 +115,16 @@ void attention(std::span<const float> q, std::int64_t start, const KvCacheView& 
   }
   require_room(cache, start, queries);
   if (queries == 0) return;
+  if (ctx.queue != nullptr) {
+    const std::size_t mark = ctx.workspace.mark();
+    cuda::AttentionJob job = card_job(queries, start, cache, ctx);
+    job.q = q.data();
+    job.out = out.data();
+    job.params = params;
+    cuda::attention(job, ctx);
+    ctx.workspace.release(mark);
+    return;
+  }
   const AttentionJob job{.q = q.data(),
                          .queries = queries,
                          .start = start,

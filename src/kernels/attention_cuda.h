@@ -19,7 +19,8 @@ struct SequenceRows {
   std::int32_t reserved = 0;
 };
 
-/// One layer's cache of one sequence: keys, values [kv_heads, capacity, head_dim].
+/// One layer's cache of one sequence: keys, values [kv_heads, capacity, head_dim], both aligned to
+/// 16 bytes.
 struct KvPlace {
   std::byte* keys = nullptr;
   std::byte* values = nullptr;
@@ -50,7 +51,8 @@ void store_kv(const AttentionJob& job, ExecContext& ctx);
 /// Lets every row attend, after store_kv(): shoehorn::attention() of each sequence. One new token a
 /// sequence: keys are split over blocks (Flash-Decoding) and parts are put together at the end.
 /// More: online softmax over tiles (FlashAttention-2, arXiv:2307.08691), on tensor cores where the
-/// cache is in 16 bits, whose dtype q and the weights of values are rounded to then.
+/// cache is in 16 bits, whose dtype q and the weights of values are rounded to then; all else is
+/// float32. Throws DeviceError where head_dim is too large for the card.
 void attention(const AttentionJob& job, ExecContext& ctx);
 
 /// Workspace of the card that attention() takes at most.

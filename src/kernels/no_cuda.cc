@@ -69,6 +69,9 @@ void argmax(const float* /*x*/, std::int64_t /*rows*/, std::int64_t /*width*/,
             std::int32_t* /*ids*/, ExecContext& /*ctx*/) {
   refuse();
 }
+std::size_t argmax_workspace_bytes(std::int64_t /*rows*/) {
+  refuse();
+}
 void round_values(DType /*dtype*/, std::span<float> /*x*/, ExecContext& /*ctx*/) {
   refuse();
 }

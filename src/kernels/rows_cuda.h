@@ -34,11 +34,15 @@ void fetch_rows(DType dtype, const std::byte* table, std::int64_t width, const s
 void gather_rows(const float* x, std::int64_t width, const std::int32_t* rows, std::int64_t count,
                  float* out, ExecContext& ctx);
 
-/// ids[i] = the first position of the largest value of row i; NaN counts as larger than any number,
-/// as in torch.argmax.
+/// ids[i] = the first position of the largest value of row i, as greedy_token() has it: NaN is
+/// never chosen; -1 where a row holds no number. Takes argmax_workspace_bytes() and gives them
+/// back.
 ///   x [rows, width], ids [rows]
 void argmax(const float* x, std::int64_t rows, std::int64_t width, std::int32_t* ids,
             ExecContext& ctx);
+
+/// Workspace of the card that argmax() takes at most.
+std::size_t argmax_workspace_bytes(std::int64_t rows);
 
 /// Values as they are after rounding to `dtype` (F16 or BF16) and back.
 void round_values(DType dtype, std::span<float> x, ExecContext& ctx);

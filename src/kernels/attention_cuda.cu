@@ -1,0 +1,207 @@
+// Stores keys and values, picks the way of attention, and joins the parts of split sequences.
+#include <algorithm>
+#include <cmath>
+
+#include "shoehorn/error.h"
+
+#include "base/str_cat.h"
+#include "cuda/check.h"
+#include "kernels/attention_cuda.h"
+#include "kernels/attention_cuda_paths.h"
+
+namespace shoehorn::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+// Blocks that fill a card twice over; more do not help, and cost parts to join.
+constexpr std::int64_t kMostBlocks = 512;
+constexpr std::int64_t kMostSplits = 128;
+
+// ---- storing ----
+
+template <typename T>
+__device__ void store_head(const float* from, T* to, int head_dim, int first, int step,
+                           bool is_wide) {
+  if (is_wide) {
+    for (int i = 4 * first; i < head_dim; i += 4 * step) {
+      const float4 v = *reinterpret_cast<const float4*>(from + i);
+      struct alignas(4 * sizeof(T)) Four {
+        T at[4];
+      };
+      *reinterpret_cast<Four*>(to + i) = {
+          {from_float<T>(v.x), from_float<T>(v.y), from_float<T>(v.z), from_float<T>(v.w)}};
+    }
+  } else {
+    for (int i = first; i < head_dim; i += step) to[i] = from_float<T>(from[i]);
+  }
+}
+
+// A block a sequence and token; a warp a head. `is_wide`: everything is aligned to four values.
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    store_tokens(const AttentionJob job, const std::int64_t first_block, const bool is_wide) {
+  const std::int64_t block = first_block + blockIdx.x;
+  const std::int64_t s = block / job.most_rows;
+  const auto token = static_cast<int>(block % job.most_rows);
+  const SequenceRows sequence = job.sequences[s];
+  if (token >= sequence.rows) return;
+  const KvPlace place = job.places[s];
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int head_dim = static_cast<int>(job.head_dim);
+  for (int head = static_cast<int>(threadIdx.x) / kWarp; head < job.kv_heads;
+       head += kThreads / kWarp) {
+    const std::int64_t from =
+        ((std::int64_t{sequence.first_row} + token) * job.kv_heads + head) * head_dim;
+    const std::int64_t to = (head * place.capacity + sequence.start + token) * head_dim;
+    store_head(job.k + from, reinterpret_cast<T*>(place.keys) + to, head_dim, lane, kWarp, is_wide);
+    store_head(job.v + from, reinterpret_cast<T*>(place.values) + to, head_dim, lane, kWarp,
+               is_wide);
+  }
+}
+
+template <typename T>
+void run_store(const AttentionJob& job, const Queue& queue) {
+  const bool is_wide = job.head_dim % 4 == 0 && are_aligned_16({job.k, job.v});
+  const std::int64_t blocks = job.sequence_count * job.most_rows;
+  constexpr std::int64_t kMostBlocksOfAGrid = std::int64_t{1} << 30;
+  for (std::int64_t first = 0; first < blocks; first += kMostBlocksOfAGrid) {
+    const auto count = static_cast<unsigned>(std::min(kMostBlocksOfAGrid, blocks - first));
+    store_tokens<T><<<count, kThreads, 0, queue.stream()>>>(job, first, is_wide);
+  }
+  check_launch(queue, "store_kv");
+}
+
+// ---- joining ----
+
+// Grid: heads, sequences.
+__global__ void __launch_bounds__(kThreads)
+    join_parts(const AttentionJob job, const AttentionParts parts, const int grain) {
+  __shared__ float weights[kMostSplits];
+  const SequenceRows sequence = job.sequences[blockIdx.y];
+  if (sequence.rows == 0) return;
+  const KeyRange seen = keys_seen(sequence, 0, job.params.sliding_window);
+  const int keys = seen.end - seen.first;
+  const int run = keys_per_split(keys, parts.splits, grain);
+  const int count = static_cast<int>(ceil_div(keys, run));  // splits that have keys
+  const std::int64_t row = std::int64_t{blockIdx.y} * job.params.heads + blockIdx.x;
+  const float2* const stats = parts.stats + row * parts.splits;
+  if (threadIdx.x < kWarp) {
+    const int lane = static_cast<int>(threadIdx.x);
+    float max = kNoMax;
+    for (int p = lane; p < count; p += kWarp) max = fmaxf(max, stats[p].x);
+#pragma unroll
+    for (int distance = kWarp / 2; distance > 0; distance /= 2) {
+      max = fmaxf(max, __shfl_xor_sync(kAllLanes, max, distance));
+    }
+    float sum = 0;
+    for (int p = lane; p < count; p += kWarp) sum += exp2f(stats[p].x - max) * stats[p].y;
+    sum = warp_sum(sum);
+    for (int p = lane; p < count; p += kWarp) weights[p] = exp2f(stats[p].x - max) / sum;
+  }
+  __syncthreads();
+  const std::int64_t head_dim = job.head_dim;
+  const float* const sums = parts.sums + row * parts.splits * head_dim;
+  float* const out =
+      job.out + (std::int64_t{sequence.first_row} * job.params.heads + blockIdx.x) * head_dim;
+  for (std::int64_t i = threadIdx.x; i < head_dim; i += kThreads) {
+    float total = 0;
+#pragma unroll 8
+    for (int p = 0; p < count; ++p) total += weights[p] * sums[p * head_dim + i];
+    out[i] = total;
+  }
+}
+
+// ---- picking ----
+
+bool takes_tensor_cores(const AttentionJob& job) {
+  const float scale = job.params.scale;
+  return job.dtype != DType::kF32 && job.head_dim % 8 == 0 && job.head_dim <= 256 &&
+         are_aligned_16({job.q, job.out}) && std::isfinite(scale) && scale != 0;
+}
+
+// Blocks that share the keys of a sequence and kv head, so that all of them fill the card: decided
+// from what stays the same while a graph is used.
+std::int64_t splits_for(const AttentionJob& job, std::int64_t blocks_unsplit, int grain,
+                        const Queue& queue) {
+  const std::int64_t enough =
+      std::min<std::int64_t>(2 * std::int64_t{queue.card().multiprocessors}, kMostBlocks);
+  const std::int64_t useful = ceil_div(std::max<std::int64_t>(job.most_positions, 1), grain);
+  return std::min({ceil_div(enough, blocks_unsplit), useful, kMostSplits});
+}
+
+AttentionParts take_parts(const AttentionJob& job, std::int64_t splits, ExecContext& ctx) {
+  AttentionParts parts{.splits = static_cast<int>(splits)};
+  if (splits == 1) return parts;
+  const auto count = static_cast<std::size_t>(job.sequence_count * job.params.heads * splits);
+  parts.sums = ctx.workspace.take<float>(count * static_cast<std::size_t>(job.head_dim)).data();
+  parts.stats = ctx.workspace.take<float2>(count).data();
+  return parts;
+}
+
+void decode(const AttentionJob& job, ExecContext& ctx) {
+  const Queue& queue = *ctx.queue;
+  const std::int64_t group = job.params.heads / job.kv_heads;
+  const bool is_fast = takes_tensor_cores(job);
+  const int grain = is_fast ? kDecodeGrain : kPlainGrain;
+  const std::int64_t heads_per_block = is_fast ? decode_heads_per_block(job.head_dim, group) : 8;
+  const std::int64_t blocks = job.sequence_count * job.kv_heads * ceil_div(group, heads_per_block);
+  const std::size_t mark = ctx.workspace.mark();
+  const AttentionParts parts = take_parts(job, splits_for(job, blocks, grain, queue), ctx);
+  if (is_fast) {
+    attention_decode(job, parts, queue);
+  } else if (!attention_plain(job, parts, queue)) {
+    throw DeviceError(str_cat("CUDA card ", queue.ordinal(), ": attention of head_dim ",
+                              job.head_dim, " does not fit its shared memory"));
+  }
+  if (parts.splits > 1) join_attention_parts(job, parts, grain, queue);
+  ctx.workspace.release(mark);
+}
+
+}  // namespace
+
+void join_attention_parts(const AttentionJob& job, const AttentionParts& parts, int grain,
+                          const Queue& queue) {
+  // gridDim.y ends at 65,535; so many sequences are never split.
+  const dim3 grid(static_cast<unsigned>(job.params.heads),
+                  static_cast<unsigned>(job.sequence_count));
+  join_parts<<<grid, kThreads, 0, queue.stream()>>>(job, parts, grain);
+  check_launch(queue, "attention");
+}
+
+void store_kv(const AttentionJob& job, ExecContext& ctx) {
+  if (job.sequence_count == 0 || job.most_rows == 0) return;
+  const Queue& queue = *ctx.queue;
+  queue.make_current();
+  switch (job.dtype) {
+    case DType::kF16: return run_store<__half>(job, queue);
+    case DType::kBF16: return run_store<__nv_bfloat16>(job, queue);
+    default: return run_store<float>(job, queue);
+  }
+}
+
+void attention(const AttentionJob& job, ExecContext& ctx) {
+  if (job.sequence_count == 0 || job.most_rows == 0) return;
+  const Queue& queue = *ctx.queue;
+  queue.make_current();
+  if (job.most_rows == 1) return decode(job, ctx);
+  if (takes_tensor_cores(job) && attention_prefill(job, queue)) return;
+  if (!attention_plain(job, AttentionParts{}, queue)) {
+    throw DeviceError(str_cat("CUDA card ", queue.ordinal(), ": attention of head_dim ",
+                              job.head_dim, " does not fit its shared memory"));
+  }
+}
+
+std::size_t attention_workspace_bytes(std::int64_t rows, std::int64_t sequences,
+                                      std::int64_t positions, std::int64_t heads,
+                                      std::int64_t head_dim) {
+  // Parts of passes of one row a sequence: of all numbers of sequences up to these.
+  const std::int64_t most_sequences = std::min(rows, sequences);
+  const std::int64_t splits =
+      std::min(kMostSplits, ceil_div(std::max<std::int64_t>(positions, 1), kPlainGrain));
+  const std::int64_t parts =
+      std::min(most_sequences * splits, kMostBlocks + most_sequences) * heads;
+  // Tables of shoehorn::attention() come on top, and padding.
+  return static_cast<std::size_t>(parts * (head_dim + 2)) * sizeof(float) + 1024;
+}
+
+}  // namespace shoehorn::cuda

@@ -1,0 +1,212 @@
+// Attention in float32 on ordinary cores, for any dtype of the cache, any head_dim and alignment. A
+// block takes a few rows of one sequence and kv head (tokens and the query heads that share it) and
+// walks over tiles of 32 keys with an online softmax: its warps share the keys of a tile, then its
+// threads share the dims of the values.
+#include <algorithm>
+
+#include <cuda_runtime_api.h>
+
+#include "cuda/check.h"
+#include "kernels/attention_cuda_paths.h"
+
+namespace shoehorn::cuda {
+namespace {
+
+constexpr int kWarps = 4;
+constexpr int kThreads = kWarps * kWarp;
+constexpr int kTileKeys = kWarp;  // a lane a key in the softmax
+static_assert(kPlainGrain == kTileKeys);
+
+template <int kRows>
+std::size_t shared_bytes(std::int64_t head_dim) {
+  return sizeof(float) * static_cast<std::size_t>(kRows * (2 * head_dim + kTileKeys + 2));
+}
+
+// Grid: runs of rows, kv heads times splits, sequences.
+template <typename T, int kRows>
+__global__ void __launch_bounds__(kThreads)
+    plain(const AttentionJob job, const AttentionParts parts) {
+  extern __shared__ float plain_shared[];
+  const SequenceRows sequence = job.sequences[blockIdx.z];
+  const int heads = static_cast<int>(job.params.heads);
+  const int d = static_cast<int>(job.head_dim);
+  const int group = heads / static_cast<int>(job.kv_heads);
+  const int first_row = static_cast<int>(blockIdx.x) * kRows;
+  const int rows = min(kRows, sequence.rows * group - first_row);
+  if (rows <= 0) return;
+  const int kv_head = static_cast<int>(blockIdx.y) / parts.splits;
+  const int split = static_cast<int>(blockIdx.y) % parts.splits;
+  const std::int64_t window = job.params.sliding_window;
+  const KeyRange first_seen = keys_seen(sequence, first_row / group, window);
+  const KeyRange last_seen = keys_seen(sequence, (first_row + rows - 1) / group, window);
+  const int run = keys_per_split(last_seen.end - first_seen.first, parts.splits, kPlainGrain);
+  const int begin = first_seen.first + split * run;
+  const int end = min(begin + run, last_seen.end);
+  if (begin >= end) return;
+
+  float* const q = plain_shared;                      // [kRows, d]
+  float* const sums = q + kRows * d;                  // [kRows, d]
+  float* const scores = sums + kRows * d;             // [kRows, kTileKeys]
+  float* const factors = scores + kRows * kTileKeys;  // [kRows]
+  float* const totals = factors + kRows;              // [kRows]
+  const auto row_start = [&](int r) {
+    const int row = first_row + r;
+    return ((std::int64_t{sequence.first_row} + row / group) * heads + kv_head * group +
+            row % group) *
+           d;
+  };
+  for (int r = 0; r < kRows; ++r) {
+    for (int i = static_cast<int>(threadIdx.x); i < d; i += kThreads) {
+      q[r * d + i] = r < rows ? job.q[row_start(r) + i] : 0.0F;
+      sums[r * d + i] = 0;
+    }
+  }
+  __syncthreads();
+
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const KvPlace place = job.places[blockIdx.z];
+  const std::int64_t head_start = kv_head * place.capacity * d;
+  const T* const keys = reinterpret_cast<const T*>(place.keys) + head_start;
+  const T* const values = reinterpret_cast<const T*>(place.values) + head_start;
+  // Rows of this warp in the softmax: warp, warp + kWarps, ...
+  constexpr int kOwnRows = (kRows + kWarps - 1) / kWarps;
+  float max[kOwnRows];
+  float sum[kOwnRows];
+  for (int own = 0; own < kOwnRows; ++own) {
+    max[own] = kNoMax;
+    sum[own] = 0;
+  }
+
+  for (int key = begin; key < end; key += kTileKeys) {
+    const int count = min(kTileKeys, end - key);
+    for (int j = warp; j < count; j += kWarps) {
+      const T* const row = keys + std::int64_t{key + j} * d;
+      float dots[kRows] = {};
+      for (int i = lane; i < d; i += kWarp) {
+        const float k = to_float(row[i]);
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) dots[r] += q[r * d + i] * k;
+      }
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        const float dot = warp_sum(dots[r]);
+        if (lane == 0) scores[r * kTileKeys + j] = dot;
+      }
+    }
+    __syncthreads();
+#pragma unroll
+    for (int own = 0; own < kOwnRows; ++own) {
+      const int r = own * kWarps + warp;
+      if (r >= rows) continue;
+      const KeyRange seen = keys_seen(sequence, (first_row + r) / group, window);
+      const bool is_seen = lane < count && key + lane >= seen.first && key + lane < seen.end;
+      const float score = is_seen ? scaled_score(scores[r * kTileKeys + lane], job.params.scale,
+                                                 job.params.softcap) *
+                                        kLog2E
+                                  : kNoMax;
+      float largest = score;
+#pragma unroll
+      for (int distance = kWarp / 2; distance > 0; distance /= 2) {
+        largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, distance));
+      }
+      largest = fmaxf(largest, max[own]);
+      // A row may have seen no key yet: every weight is 0 then.
+      const float origin = largest == kNoMax ? 0.0F : largest;
+      const float weight = exp2f(score - origin);
+      const float factor = exp2f(max[own] - origin);
+      max[own] = largest;
+      sum[own] = sum[own] * factor + warp_sum(weight);
+      scores[r * kTileKeys + lane] = weight;
+      if (lane == 0) factors[r] = factor;
+    }
+    __syncthreads();
+    for (int i = static_cast<int>(threadIdx.x); i < d; i += kThreads) {
+      float totals_of_dim[kRows];
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        totals_of_dim[r] = r < rows ? sums[r * d + i] * factors[r] : 0.0F;
+      }
+      for (int j = 0; j < count; ++j) {
+        const float value = to_float(values[std::int64_t{key + j} * d + i]);
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+          // Rows beyond the last have scores that no softmax has made weights of.
+          if (r < rows) totals_of_dim[r] += scores[r * kTileKeys + j] * value;
+        }
+      }
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) sums[r * d + i] = totals_of_dim[r];
+    }
+    __syncthreads();
+  }
+
+#pragma unroll
+  for (int own = 0; own < kOwnRows; ++own) {
+    const int r = own * kWarps + warp;
+    if (r >= rows || lane != 0) continue;
+    totals[r] = sum[own];
+    if (parts.splits > 1) {
+      const int head = kv_head * group + first_row + r;  // one token: a row is a head
+      parts.stats[(std::int64_t{blockIdx.z} * heads + head) * parts.splits + split] = {max[own],
+                                                                                       sum[own]};
+    }
+  }
+  __syncthreads();
+  for (int r = 0; r < rows; ++r) {
+    for (int i = static_cast<int>(threadIdx.x); i < d; i += kThreads) {
+      if (parts.splits == 1) {
+        job.out[row_start(r) + i] = sums[r * d + i] / totals[r];
+      } else {
+        const int head = kv_head * group + first_row + r;
+        const std::int64_t part = (std::int64_t{blockIdx.z} * heads + head) * parts.splits + split;
+        parts.sums[part * d + i] = sums[r * d + i];
+      }
+    }
+  }
+}
+
+template <typename T, int kRows>
+bool launch(const AttentionJob& job, const AttentionParts& parts, const Queue& queue) {
+  const std::size_t bytes = shared_bytes<kRows>(job.head_dim);
+  if (bytes > queue.card().shared_bytes_per_block) return false;
+  check(cudaFuncSetAttribute(plain<T, kRows>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(bytes)),
+        "cudaFuncSetAttribute", queue.ordinal());
+  const std::int64_t group = job.params.heads / job.kv_heads;
+  // gridDim.z ends at 65,535.
+  constexpr std::int64_t kMostSequences = 32768;
+  for (std::int64_t first = 0; first < job.sequence_count; first += kMostSequences) {
+    AttentionJob some = job;
+    some.sequences += first;
+    some.places += first;
+    some.sequence_count = std::min(kMostSequences, job.sequence_count - first);
+    AttentionParts its_parts = parts;
+    its_parts.sums += first * job.params.heads * parts.splits * job.head_dim;
+    its_parts.stats += first * job.params.heads * parts.splits;
+    const dim3 grid(static_cast<unsigned>(ceil_div(job.most_rows * group, kRows)),
+                    static_cast<unsigned>(job.kv_heads * parts.splits),
+                    static_cast<unsigned>(some.sequence_count));
+    plain<T, kRows><<<grid, kThreads, bytes, queue.stream()>>>(some, its_parts);
+    check_launch(queue, "attention");
+  }
+  return true;
+}
+
+template <typename T>
+bool launch_for(const AttentionJob& job, const AttentionParts& parts, const Queue& queue) {
+  // Very wide heads leave room for one row at a time.
+  return launch<T, 8>(job, parts, queue) || launch<T, 1>(job, parts, queue);
+}
+
+}  // namespace
+
+bool attention_plain(const AttentionJob& job, const AttentionParts& parts, const Queue& queue) {
+  switch (job.dtype) {
+    case DType::kF16: return launch_for<__half>(job, parts, queue);
+    case DType::kBF16: return launch_for<__nv_bfloat16>(job, parts, queue);
+    default: return launch_for<float>(job, parts, queue);
+  }
+}
+
+}  // namespace shoehorn::cuda
