@@ -337,7 +337,8 @@ bool plan_link_staging(PreparedModel& prepared) {
   const ResolvedModel& model = prepared.opened.resolved;
   std::map<std::size_t, std::size_t> bytes;  // of groups that are not on accelerators
   for (const ResolvedWeight& weight : model.weights) {
-    if (is_looked_up(weight) || prepared.device_of(weight.path).is_accelerator()) continue;
+    const DeviceKey key = prepared.plan.device_map.device_of(weight.path).value();
+    if (is_looked_up(weight) || key.is_accelerator()) continue;
     bytes[weight.group] +=
         (resident_bytes(weight) + kLinkAlignment - 1) / kLinkAlignment * kLinkAlignment;
   }

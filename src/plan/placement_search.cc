@@ -172,19 +172,25 @@ bool Search::place_layer(const Choice& choice, std::size_t l, Room& room, Placed
   return false;
 }
 
-// Into the first device with room. An embedding of which only rows are read takes room of an
-// accelerator from nothing else, since it comes last, but gains something there only where the
-// whole pass can stay on accelerators with memory of their own; else it tries the CPU first.
+// Into the first device with room; embeddings of which only rows are read gain nothing from an
+// accelerator, so they try the CPU first. But where all layers are on accelerators with memory of
+// their own, the first layer's has the embedding too if there is room: the whole pass stays there.
 bool Search::place_loose(std::size_t position, Room& room, Placed& placed) const {
   const Piece& piece = loose_piece(position);
-  const std::size_t n = room.order().size();
-  const bool stays =
-      std::ranges::all_of(placed.layers, &DeviceKey::is_accelerator) && !room.is_host_memory(0);
-  for (std::size_t k = 0; k < n; ++k) {
-    const std::size_t i = piece.rows_only && !stays ? n - 1 - k : k;
-    if (!room.take(i, piece.resident)) continue;
-    placed.loose[position] = room.order()[i];
+  const std::vector<DeviceKey>& order = room.order();
+  const auto take = [&](std::size_t i) {
+    if (!room.take(i, piece.resident)) return false;
+    placed.loose[position] = order[i];
     return true;
+  };
+  if (piece.rows_only && !placed.layers.empty() &&
+      std::ranges::all_of(placed.layers, &DeviceKey::is_accelerator)) {
+    const auto first =
+        static_cast<std::size_t>(std::ranges::find(order, placed.layers.front()) - order.begin());
+    if (!room.is_host_memory(first) && take(first)) return true;
+  }
+  for (std::size_t k = 0; k < order.size(); ++k) {
+    if (take(piece.rows_only ? order.size() - 1 - k : k)) return true;
   }
   return false;
 }

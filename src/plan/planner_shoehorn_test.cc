@@ -160,7 +160,8 @@ TEST(PlanShoehorn, PrefersAcceleratorsForLayers) {
   expect_valid(llama.input, plan);
   for (const DeviceKey device : plan.layer_devices) EXPECT_EQ(device, DeviceKey::accelerator(0));
   EXPECT_EQ(plan.device_map.device_of("lm_head.weight"), DeviceKey::accelerator(0));
-  EXPECT_EQ(plan.device_map.device_of("model.embed_tokens.weight"), DeviceKey::cpu());
+  // The whole pass stays there.
+  EXPECT_EQ(plan.device_map.device_of("model.embed_tokens.weight"), DeviceKey::accelerator(0));
 }
 
 TEST(PlanShoehorn, SpreadsAModelThatFitsOverItsAccelerators) {
