@@ -96,8 +96,8 @@ Library open_library() {
   find_function(handle, "cublasLtMatmulPreferenceDestroy", found.preference_destroy);
   find_function(handle, "cublasLtMatmulPreferenceSetAttribute", found.preference_set);
   if (const std::size_t version = found.version(); version / 10000 != kMajor) {
-    throw DeviceError(str_cat("cuBLASLt of version ", version, " was opened; ", kMajor,
-                              ".x is needed"));
+    throw DeviceError(
+        str_cat("cuBLASLt of version ", version, " was opened; ", kMajor, ".x is needed"));
   }
   return found;
 }
@@ -110,8 +110,8 @@ const Library& library() {
 
 void check_blas(cublasStatus_t status, std::string_view call, int ordinal) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw DeviceError(str_cat("CUDA card ", ordinal, ": ", call, " failed: ",
-                            library().status_string(status)));
+  throw DeviceError(
+      str_cat("CUDA card ", ordinal, ": ", call, " failed: ", library().status_string(status)));
 }
 
 // Operands' types and what they are multiplied in.
@@ -134,8 +134,7 @@ Kinds kinds_of(DType dtype) {
     case DType::kF32: return {};
     case DType::kF16: return {.operands = CUDA_R_16F, .operand_bytes = 2};
     case DType::kBF16: return {.operands = CUDA_R_16BF, .operand_bytes = 2};
-    default:
-      throw ArgumentError(str_cat("no product of ", to_string(dtype), " on a CUDA device"));
+    default: throw ArgumentError(str_cat("no product of ", to_string(dtype), " on a CUDA device"));
   }
 }
 
@@ -200,12 +199,12 @@ class Plan {
 
  private:
   void make_desc(const Kinds& kinds, int ordinal) {
-    check_blas(library().desc_create(&desc_, kinds.compute, kinds.scale), "cublasLtMatmulDescCreate",
-               ordinal);
+    check_blas(library().desc_create(&desc_, kinds.compute, kinds.scale),
+               "cublasLtMatmulDescCreate", ordinal);
     const cublasOperation_t transposed = CUBLAS_OP_T;
-    check_blas(library().desc_set(desc_, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
-                                  sizeof(transposed)),
-               "cublasLtMatmulDescSetAttribute", ordinal);
+    check_blas(
+        library().desc_set(desc_, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof(transposed)),
+        "cublasLtMatmulDescSetAttribute", ordinal);
   }
 
   static void make_layout(cublasLtMatrixLayout_t& layout, cudaDataType_t type, std::int64_t rows,
@@ -225,16 +224,15 @@ class Plan {
     const auto [x, w, y] = key.alignments;
     int count = 0;
     cublasStatus_t status = set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace);
-    for (const auto& [what, bytes] :
-         {std::pair{CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, w},
-          std::pair{CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, x},
-          std::pair{CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, y},
-          std::pair{CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, y}}) {
+    for (const auto& [what, bytes] : {std::pair{CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, w},
+                                      std::pair{CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, x},
+                                      std::pair{CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, y},
+                                      std::pair{CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, y}}) {
       if (status == CUBLAS_STATUS_SUCCESS) status = set(what, bytes);
     }
     if (status == CUBLAS_STATUS_SUCCESS) {
-      status = library().heuristic(handle, desc_, w_, x_, y_, y_, preference, 1, &algorithm_,
-                                   &count);
+      status =
+          library().heuristic(handle, desc_, w_, x_, y_, y_, preference, 1, &algorithm_, &count);
     }
     library().preference_destroy(preference);
     // That there is none is an answer.
@@ -276,17 +274,16 @@ struct Blas::Impl {
   bool try_run(const Kinds& kinds, const MatrixProduct& product) {
     if (product.rows == 0 || product.n == 0) return true;
     const std::int64_t operand_row = product.k * kinds.operand_bytes;
-    const PlanKey key{.operands = kinds.operands,
-                      .sizes = {product.rows, product.n, product.k, product.ldy},
-                      .alignments = {alignment_of(product.x, operand_row),
-                                     alignment_of(product.w, operand_row),
-                                     alignment_of(product.y, product.ldy * 4)},
-                      .accumulate = product.accumulate};
+    const PlanKey key{
+        .operands = kinds.operands,
+        .sizes = {product.rows, product.n, product.k, product.ldy},
+        .alignments = {alignment_of(product.x, operand_row), alignment_of(product.w, operand_row),
+                       alignment_of(product.y, product.ldy * 4)},
+        .accumulate = product.accumulate};
     // Prompts of every length pass by here; what was chosen for old ones is chosen again.
     if (plans.size() >= kMostPlans) plans.clear();
     queue.make_current();
-    const Plan& plan =
-        plans.try_emplace(key, handle, kinds, key, queue.ordinal()).first->second;
+    const Plan& plan = plans.try_emplace(key, handle, kinds, key, queue.ordinal()).first->second;
     if (!plan.is_possible()) return false;
     plan.run(handle, product, kinds.operands == CUDA_R_8I, workspace.data(), queue);
     return true;
