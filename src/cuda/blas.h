@@ -28,16 +28,20 @@ struct MatrixProduct {
 /// Thread-compatible.
 class Blas {
  public:
-  /// Throws DeviceError saying where the library was looked for.
+  /// Throws DeviceError saying where the library was looked for: what SHOEHORN_CUBLASLT names, or
+  /// else the loader's path and the toolkit's usual folders. Not while the queue is recorded.
   explicit Blas(Queue& queue);
   ~Blas();
   Blas(const Blas&) = delete;
   Blas& operator=(const Blas&) = delete;
 
-  /// x and w in F32, F16 or BF16; y F32, summed in F32 (F32 products without TF32).
+  /// x and w in F32, F16 or BF16; y F32, summed in F32 (F32 products without TF32). False where the
+  /// library has no such product for these sizes or alignments; nothing is submitted then.
+  bool try_product(DType dtype, const MatrixProduct& product);
+  /// The same; throws DeviceError in place of false.
   void product(DType dtype, const MatrixProduct& product);
-  /// x and w int8, y int32, exact. False where the library has no such product for these sizes or
-  /// alignments; nothing is submitted then.
+  /// x and w int8, y int32, exact. False as above; sizes and addresses that are multiples of 16 are
+  /// never refused.
   bool try_int8_product(const MatrixProduct& product);
 
   /// Scratch that the library may use, which a Blas allocates when it is made.

@@ -126,6 +126,9 @@ Blas::Blas(Queue& /*queue*/) {
   refuse();
 }
 Blas::~Blas() = default;
+bool Blas::try_product(DType /*dtype*/, const MatrixProduct& /*product*/) {
+  refuse();
+}
 void Blas::product(DType /*dtype*/, const MatrixProduct& /*product*/) {
   refuse();
 }

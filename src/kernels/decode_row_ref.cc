@@ -6,6 +6,7 @@
 
 #include "base/byte_order.h"
 #include "kernels/decode_row_paths.h"
+#include "tensor/float8.h"
 #include "tensor/half.h"
 
 namespace shoehorn::ref {
@@ -33,23 +34,15 @@ void decode_f64(const std::byte* bytes, std::int64_t elements, float* out) {
   }
 }
 
-// E4M3 (OCP 8-bit floating point, torch.float8_e4m3fn): bias 7, no infinities, one NaN a sign. Put
-// into the fields of a binary16 it is 2^-8 of its value, subnormals included.
 void decode_f8_e4m3(const std::byte* bytes, std::int64_t elements, float* out) {
   for (std::int64_t i = 0; i < elements; ++i) {
-    const auto bits = std::to_integer<std::uint32_t>(bytes[i]);
-    const std::uint32_t sign = (bits & 0x80) << 8;
-    const std::uint32_t magnitude = bits & 0x7F;
-    out[i] = magnitude == 0x7F
-                 ? f16_to_f32(static_cast<std::uint16_t>(sign | 0x7E00))
-                 : f16_to_f32(static_cast<std::uint16_t>(sign | (magnitude << 7))) * 256.0F;
+    out[i] = f8_e4m3_to_f32(std::to_integer<std::uint8_t>(bytes[i]));
   }
 }
 
-// E5M2 is the upper half of a binary16.
 void decode_f8_e5m2(const std::byte* bytes, std::int64_t elements, float* out) {
   for (std::int64_t i = 0; i < elements; ++i) {
-    out[i] = f16_to_f32(static_cast<std::uint16_t>(std::to_integer<std::uint16_t>(bytes[i]) << 8));
+    out[i] = f8_e5m2_to_f32(std::to_integer<std::uint8_t>(bytes[i]));
   }
 }
 

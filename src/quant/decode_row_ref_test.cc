@@ -12,6 +12,8 @@
 
 #include "shoehorn/error.h"
 
+#include "quant/block_value.h"
+
 namespace shoehorn::quant {
 namespace {
 
@@ -50,6 +52,46 @@ TEST_P(DecodeRowRef, EqualsGgufBitForBit) {
     ASSERT_TRUE(same_float(decoded[i], expected[i]))
         << i << ": " << decoded[i] << ", " << expected[i];
   }
+}
+
+template <typename Block, int kElements>
+void expect_block_values(const std::vector<char>& blocks, const std::vector<float>& expected) {
+  ASSERT_EQ(blocks.size() / sizeof(Block) * kElements, expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    Block block;
+    std::memcpy(&block, blocks.data() + i / kElements * sizeof(Block), sizeof(Block));
+    const float value = block_value(block, static_cast<int>(i % kElements));
+    ASSERT_TRUE(same_float(value, expected[i])) << i << ": " << value << ", " << expected[i];
+  }
+}
+
+void expect_block_values(DType dtype, const std::vector<char>& blocks,
+                         const std::vector<float>& expected) {
+  switch (dtype) {
+    case DType::kQ4_0: return expect_block_values<BlockQ4_0, kSmallBlock>(blocks, expected);
+    case DType::kQ4_1: return expect_block_values<BlockQ4_1, kSmallBlock>(blocks, expected);
+    case DType::kQ5_0: return expect_block_values<BlockQ5_0, kSmallBlock>(blocks, expected);
+    case DType::kQ5_1: return expect_block_values<BlockQ5_1, kSmallBlock>(blocks, expected);
+    case DType::kQ8_0: return expect_block_values<BlockQ8_0, kSmallBlock>(blocks, expected);
+    case DType::kQ2_K: return expect_block_values<BlockQ2_K, kSuperBlock>(blocks, expected);
+    case DType::kQ3_K: return expect_block_values<BlockQ3_K, kSuperBlock>(blocks, expected);
+    case DType::kQ4_K: return expect_block_values<BlockQ4_K, kSuperBlock>(blocks, expected);
+    case DType::kQ5_K: return expect_block_values<BlockQ5_K, kSuperBlock>(blocks, expected);
+    case DType::kQ6_K: return expect_block_values<BlockQ6_K, kSuperBlock>(blocks, expected);
+    case DType::kIQ4_NL: return expect_block_values<BlockIQ4_NL, kSmallBlock>(blocks, expected);
+    case DType::kIQ4_XS: return expect_block_values<BlockIQ4_XS, kSuperBlock>(blocks, expected);
+    case DType::kMXFP4: return expect_block_values<BlockMXFP4, kSmallBlock>(blocks, expected);
+    default: FAIL() << "no block type";
+  }
+}
+
+TEST_P(DecodeRowRef, EveryValueAloneIsTheSame) {
+  const std::vector<char> blocks = read_golden(std::string("blocks/") + GetParam() + ".blocks");
+  const std::vector<char> expected_bytes =
+      read_golden(std::string("blocks/") + GetParam() + ".f32");
+  std::vector<float> expected(expected_bytes.size() / sizeof(float));
+  std::memcpy(expected.data(), expected_bytes.data(), expected_bytes.size());
+  expect_block_values(*dtype_from_name(GetParam()), blocks, expected);
 }
 
 INSTANTIATE_TEST_SUITE_P(AllBlockTypes, DecodeRowRef,

@@ -142,7 +142,7 @@ struct ScaleMin {
 /// The 6-bit scale and minimum of group g (0..7) of Q4_K and Q5_K: groups 0..3 are the low six bits
 /// of bytes g and g + 4; of groups 4..7 the low four bits share byte g + 4 and the upper two are
 /// the top bits of bytes g - 4 and g. Inlined always: files for different instruction sets use it.
-[[gnu::always_inline]] inline ScaleMin k_scale_min(const std::uint8_t* scales, int g) {
+[[gnu::always_inline]] constexpr ScaleMin k_scale_min(const std::uint8_t* scales, int g) {
   if (g < 4) {
     return {static_cast<std::uint8_t>(scales[g] & 63),
             static_cast<std::uint8_t>(scales[g + 4] & 63)};
@@ -154,18 +154,19 @@ struct ScaleMin {
 
 /// The 6-bit scale (0..63, meant minus 32) of group g (0..15) of Q3_K: the low four bits are nibble
 /// g / 8 of byte g mod 8, the upper two are bits 2 (g / 4), + 1 of byte 8 + g mod 4.
-[[gnu::always_inline]] inline int q3_k_scale(const std::uint8_t* scales, int g) {
+[[gnu::always_inline]] constexpr int q3_k_scale(const std::uint8_t* scales, int g) {
   return ((scales[g % 8] >> (4 * (g / 8))) & 15) |
          (((scales[8 + g % 4] >> (2 * (g / 4))) & 3) << 4);
 }
 
 /// The 6-bit scale (0..63, meant minus 32) of group g (0..7) of IQ4_XS.
-[[gnu::always_inline]] inline int iq4_xs_scale(const std::uint8_t* scales_l, int scales_h, int g) {
+[[gnu::always_inline]] constexpr int iq4_xs_scale(const std::uint8_t* scales_l, int scales_h,
+                                                  int g) {
   return ((scales_l[g / 2] >> (4 * (g % 2))) & 15) | (((scales_h >> (2 * g)) & 3) << 4);
 }
 
 /// The bits of the float32 2^(e - 128): MXFP4's scale. The first two are subnormal.
-[[gnu::always_inline]] inline std::uint32_t mxfp4_scale_bits(std::uint8_t e) {
+[[gnu::always_inline]] constexpr std::uint32_t mxfp4_scale_bits(std::uint8_t e) {
   return e < 2 ? 0x00200000U << e : static_cast<std::uint32_t>(e - 1) << 23;
 }
 

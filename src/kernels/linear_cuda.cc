@@ -1,0 +1,109 @@
+// The front door of linear() on CUDA devices: tasks that are multiplied alike share a launch.
+#include "kernels/linear_cuda.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "shoehorn/error.h"
+
+#include "base/str_cat.h"
+#include "kernels/linear_cuda_paths.h"
+#include "kernels/linear_pieces.h"
+
+namespace shoehorn::cuda {
+namespace {
+
+enum class Way : std::uint8_t { kStored, kValues, kFourBit, kInt8, kGemm };
+
+Way way_of(const WeightView& weight, const Activations& x) {
+  if (weight.form.quant_type == QuantType::kInt8) return Way::kInt8;
+  if (x.rows > kMostDotRows) return Way::kGemm;
+  if (weight.form.is_four_bit()) {
+    return takes_four_bit_dot(weight, x) ? Way::kFourBit : Way::kValues;
+  }
+  switch (weight.form.dtype) {
+    case DType::kF32:
+    case DType::kF16:
+    case DType::kBF16: return Way::kStored;
+    default: return Way::kValues;
+  }
+}
+
+// Whether two tasks of one way may be in one launch.
+bool are_alike(Way way, const WeightView& a, const WeightView& b) {
+  switch (way) {
+    case Way::kStored: return a.form.dtype == b.form.dtype;
+    case Way::kFourBit:
+      return a.form.blocksize == b.form.blocksize && a.form.nested == b.form.nested &&
+             a.compute.dtype == b.compute.dtype;
+    case Way::kInt8: return a.compute.llm_int8_threshold == b.compute.llm_int8_threshold;
+    case Way::kGemm: return true;
+    case Way::kValues: break;
+  }
+  return false;
+}
+
+void run_alike(Way way, std::span<const LinearTask> tasks, const Activations& x,
+               ExecContext& ctx) {
+  switch (way) {
+    case Way::kStored: return linear_dot(tasks, x, *ctx.queue);
+    case Way::kValues: return linear_dot_values(tasks.front(), x, *ctx.queue);
+    case Way::kFourBit: return linear_four_bit_dot(tasks, x, *ctx.queue);
+    case Way::kInt8: return linear_int8(tasks, x, ctx);
+    case Way::kGemm: return linear_gemm(tasks, x, ctx);
+  }
+}
+
+// At most kMostLinearTasks tasks.
+void run_some(std::span<const LinearTask> tasks, const Activations& x, ExecContext& ctx) {
+  std::array<bool, kMostLinearTasks> done{};
+  for (std::size_t first = 0; first < tasks.size(); ++first) {
+    if (done[first]) continue;
+    const WeightView& weight = *tasks[first].weight;
+    const Way way = way_of(weight, x);
+    std::array<LinearTask, kMostLinearTasks> alike;
+    std::size_t count = 0;
+    for (std::size_t i = first; i < tasks.size(); ++i) {
+      const WeightView& other = *tasks[i].weight;
+      if (i != first && (done[i] || way_of(other, x) != way || !are_alike(way, weight, other))) {
+        continue;
+      }
+      alike[count++] = tasks[i];
+      done[i] = true;
+    }
+    run_alike(way, {alike.data(), count}, x, ctx);
+  }
+}
+
+}  // namespace
+
+void linear_few(const LinearTask& task, const Activations& x, const Queue& queue) {
+  switch (way_of(*task.weight, x)) {
+    case Way::kStored: return linear_dot({&task, 1}, x, queue);
+    case Way::kFourBit: return linear_four_bit_dot({&task, 1}, x, queue);
+    default: return linear_dot_values(task, x, queue);
+  }
+}
+
+void linear_many(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
+                 ExecContext& ctx) {
+  const Activations activations{x.data(), rows, static_cast<std::int64_t>(x.size()) / rows};
+  // Kernels count columns in 32 bits.
+  if (activations.k > std::numeric_limits<std::int32_t>::max() / 2) {
+    throw UnsupportedError(
+        str_cat("linear: weights of ", activations.k, " columns on a CUDA device"));
+  }
+  while (!tasks.empty()) {
+    const auto now = tasks.first(std::min(tasks.size(), kMostLinearTasks));
+    run_some(now, activations, ctx);
+    tasks = tasks.subspan(now.size());
+  }
+}
+
+std::size_t linear_workspace_bytes(std::int64_t rows, std::int64_t k, std::int64_t n) {
+  const std::size_t gemm = rows > kMostDotRows ? linear_gemm_workspace_bytes(rows, k, n) : 0;
+  return std::max(gemm, linear_int8_workspace_bytes(rows, k, n));
+}
+
+}  // namespace shoehorn::cuda

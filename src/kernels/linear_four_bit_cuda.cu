@@ -1,0 +1,344 @@
+// Dot products of a few rows of x with NF4 and FP4 weights, bound by reading the packed bytes or by
+// looking codes up, whichever the card is slower at.
+//
+// Both codes of a byte are looked up at once: a table in shared memory holds the two values of each
+// of the 256 bytes, sixteen times over, a copy for each lane of half a warp, so that lanes never
+// meet in a bank. Looking up costs the shared memory what it costs to read four bytes a value, as
+// much again as reading a value of x: so x is read once for several rows of W, laid out such that
+// the 32 values beside a lane's 16 bytes are eight conflict-free reads.
+//
+// One block of threads stays on each multiprocessor and walks over the outputs of one weight: the
+// table is made once.
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include <cuda_runtime_api.h>
+
+#include "cuda/check.h"
+#include "kernels/dot_parts_cuda.h"
+#include "kernels/formats_cuda.h"
+#include "kernels/weight_loads_cuda.h"
+
+namespace shoehorn::cuda {
+namespace {
+
+constexpr int kThreads = 512;
+constexpr int kWarps = kThreads / kWarp;
+constexpr int kCodes = 32;   // in 16 bytes: what a lane works on at a time
+constexpr int kCopies = 16;  // of the table
+constexpr int kEntryBytes = kCopies * static_cast<int>(sizeof(float2));
+constexpr int kTableBytes = 256 * kEntryBytes;
+static_assert(kEntryBytes == 128);
+
+struct FourBitPart {
+  FourBitAddresses at;
+  const float* bias = nullptr;
+  float* y = nullptr;
+  std::int64_t n = 0;
+  std::int32_t first_block = 0;
+  std::int32_t blocks = 0;
+  bool accumulate = false;
+};
+
+struct FourBitJob {
+  FourBitPart parts[kMostLinearTasks];
+  int count = 0;
+  const float* x = nullptr;
+  int rows = 0;
+  int k = 0;
+  int tile_chunks = 0;  // of x in shared memory at a time
+  int block_shift = 0;  // log2 of the blocksize
+  ComputeDtype dtype = ComputeDtype::kF32;
+
+  __device__ const FourBitPart& of_block(unsigned block) const {
+    int i = 0;
+    while (i + 1 < count && block >= static_cast<unsigned>(parts[i + 1].first_block)) ++i;
+    return parts[i];
+  }
+};
+
+// Odd, so that the eight quarters of a chunk lie in different banks when they are written.
+__host__ __device__ constexpr int pitch_of(int chunks) {
+  return chunks | 1;
+}
+
+__device__ float rounded(float value, ComputeDtype dtype) {
+  if (dtype == ComputeDtype::kBF16) return __bfloat162float(__float2bfloat16_rn(value));
+  if (dtype == ComputeDtype::kF16) return __half2float(__float2half_rn(value));
+  return value;
+}
+
+// The two values of every byte, the earlier one of the high four bits first.
+__device__ void make_table(const float* quant_map, std::byte* table) {
+  constexpr int kPairsOfCopies = kCopies / 2;
+  for (int i = static_cast<int>(threadIdx.x); i < 256 * kPairsOfCopies; i += kThreads) {
+    const int byte = i / kPairsOfCopies;
+    const float earlier = quant_map[byte >> 4];
+    const float later = quant_map[byte & 15];
+    reinterpret_cast<float4*>(table)[i] = {earlier, later, earlier, later};
+  }
+}
+
+// x4[(m * 8 + q) * pitch + c] = values 4 q .. 4 q + 3 of chunk c of row m.
+template <int kRows>
+__device__ void stage_x(const FourBitJob& job, int first_chunk, int chunks, float4* x4) {
+  const int pitch = pitch_of(job.tile_chunks);
+  const int fours = chunks * (kCodes / 4);
+#pragma unroll
+  for (int m = 0; m < kRows; ++m) {
+    if (m >= job.rows) break;
+    const auto* const from = reinterpret_cast<const float4*>(
+        job.x + std::int64_t{m} * job.k + std::int64_t{first_chunk} * kCodes);
+    for (int i = static_cast<int>(threadIdx.x); i < fours; i += kThreads) {
+      float4 four = from[i];
+      four = {rounded(four.x, job.dtype), rounded(four.y, job.dtype), rounded(four.z, job.dtype),
+              rounded(four.w, job.dtype)};
+      x4[(m * 8 + i % 8) * pitch + i / 8] = four;
+    }
+  }
+}
+
+// What a lane needs of one chunk of each of its rows of W.
+template <int kOutputs>
+struct Loads {
+  uint4 codes[kOutputs];
+  float scale[kOutputs];  // absmax; nested: nested_absmax
+  std::uint32_t scale_code[kOutputs];
+};
+
+template <int kOutputs, bool kNested>
+__device__ void load(const FourBitPart& part, const std::int64_t (&rows)[kOutputs], int chunk,
+                     int block_shift, Loads<kOutputs>& loads) {
+#pragma unroll
+  for (int o = 0; o < kOutputs; ++o) {
+    // Rows are whole chunks, so chunks are numbered through the weight.
+    const std::int64_t flat = rows[o] + chunk;
+    const std::int64_t block = flat * kCodes >> block_shift;
+    loads.codes[o] = load_once(part.at.packed + flat * 16);
+    if constexpr (kNested) {
+      loads.scale_code[o] = __ldg(part.at.absmax_codes + block);
+      loads.scale[o] = __ldg(part.at.nested_absmax + block / kNestedBlocksize);
+    } else {
+      loads.scale[o] = __ldg(part.at.absmax + block);
+    }
+  }
+}
+
+// Adds the products of one chunk to sums.
+template <int kRows, int kOutputs, bool kNested>
+__device__ void multiply(const Loads<kOutputs>& loads, const float4* x4, int pitch,
+                         const std::byte* table, const float* nested_map, float nested_offset,
+                         float (&sums)[kOutputs][kRows]) {
+  float chunk_sums[kOutputs][kRows] = {};
+#pragma unroll
+  for (int q = 0; q < 8; ++q) {
+    float4 x[kRows];
+#pragma unroll
+    for (int m = 0; m < kRows; ++m) x[m] = x4[(m * 8 + q) * pitch];
+#pragma unroll
+    for (int o = 0; o < kOutputs; ++o) {
+      const std::uint32_t words[4] = {loads.codes[o].x, loads.codes[o].y, loads.codes[o].z,
+                                      loads.codes[o].w};
+      const std::uint32_t word = words[q / 2];
+      // Bytes 2 q and 2 q + 1 of the 16, times kEntryBytes.
+      constexpr std::uint32_t kMask = 255U * kEntryBytes;
+      const std::uint32_t first = (q % 2 == 0 ? word << 7 : word >> 9) & kMask;
+      const std::uint32_t second = (q % 2 == 0 ? word >> 1 : word >> 17) & kMask;
+      const float2 a = *reinterpret_cast<const float2*>(table + first);
+      const float2 b = *reinterpret_cast<const float2*>(table + second);
+#pragma unroll
+      for (int m = 0; m < kRows; ++m) {
+        float sum = chunk_sums[o][m];
+        sum = __fmaf_rn(a.x, x[m].x, sum);
+        sum = __fmaf_rn(a.y, x[m].y, sum);
+        sum = __fmaf_rn(b.x, x[m].z, sum);
+        chunk_sums[o][m] = __fmaf_rn(b.y, x[m].w, sum);
+      }
+    }
+  }
+#pragma unroll
+  for (int o = 0; o < kOutputs; ++o) {
+    float absmax = loads.scale[o];
+    if constexpr (kNested) {
+      absmax = __fadd_rn(__fmul_rn(nested_map[loads.scale_code[o]], absmax), nested_offset);
+    }
+#pragma unroll
+    for (int m = 0; m < kRows; ++m) sums[o][m] = __fmaf_rn(absmax, chunk_sums[o][m], sums[o][m]);
+  }
+}
+
+template <int kRows, int kOutputs, bool kNested>
+__global__ void __launch_bounds__(kThreads, 1)
+    dot_four_bit(const __grid_constant__ FourBitJob job) {
+  extern __shared__ __align__(128) std::byte shared[];
+  __shared__ float nested_map[256];
+  std::byte* const table = shared;
+  auto* const x4 = reinterpret_cast<float4*>(shared + kTableBytes);
+
+  const FourBitPart& part = job.of_block(blockIdx.x);
+  const int block = static_cast<int>(blockIdx.x) - part.first_block;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const std::byte* const lane_table = table + lane % kCopies * static_cast<int>(sizeof(float2));
+  const int chunks = job.k / kCodes;
+  const int pitch = pitch_of(job.tile_chunks);
+  const bool is_one_tile = job.tile_chunks >= chunks;
+  const std::int64_t groups = (part.n + kOutputs - 1) / kOutputs;
+  const std::int64_t step = std::int64_t{part.blocks} * kWarps;
+
+  make_table(part.at.quant_map, table);
+  float nested_offset = 0;
+  if constexpr (kNested) {
+    for (int i = static_cast<int>(threadIdx.x); i < 256; i += kThreads) {
+      nested_map[i] = part.at.nested_quant_map[i];
+    }
+    nested_offset = *part.at.nested_offset;
+  }
+  if (is_one_tile) stage_x<kRows>(job, 0, chunks, x4);
+  __syncthreads();
+
+  // Neighbouring groups go to different multiprocessors, so that all have nearly as many. Every
+  // warp of a block takes as many turns, since they meet where x comes in tiles.
+  for (std::int64_t turn = 0; turn * step + block < groups; ++turn) {
+    const std::int64_t group = turn * step + std::int64_t{warp} * part.blocks + block;
+    const bool has_group = group < groups;
+    std::int64_t first_chunks[kOutputs];  // of the rows, in the weight
+#pragma unroll
+    for (int o = 0; o < kOutputs; ++o) {
+      const std::int64_t n = group * kOutputs + o;
+      first_chunks[o] = (n < part.n ? n : part.n - 1) * chunks;
+    }
+    float sums[kOutputs][kRows] = {};
+    for (int tile = 0; tile < chunks; tile += job.tile_chunks) {
+      const int end = min(chunks - tile, job.tile_chunks);
+      if (!is_one_tile) {
+        __syncthreads();
+        stage_x<kRows>(job, tile, end, x4);
+        __syncthreads();
+      }
+      if (!has_group) continue;
+      // Two chunks on their way while one is worked on.
+      Loads<kOutputs> even;
+      Loads<kOutputs> odd;
+      if (lane < end) load<kOutputs, kNested>(part, first_chunks, tile + lane, job.block_shift, even);
+      if (lane + kWarp < end) {
+        load<kOutputs, kNested>(part, first_chunks, tile + lane + kWarp, job.block_shift, odd);
+      }
+      for (int chunk = lane; chunk < end; chunk += 2 * kWarp) {
+        multiply<kRows, kOutputs, kNested>(even, x4 + chunk, pitch, lane_table, nested_map,
+                                           nested_offset, sums);
+        if (chunk + 2 * kWarp < end) {
+          load<kOutputs, kNested>(part, first_chunks, tile + chunk + 2 * kWarp, job.block_shift,
+                                  even);
+        }
+        if (chunk + kWarp < end) {
+          multiply<kRows, kOutputs, kNested>(odd, x4 + chunk + kWarp, pitch, lane_table, nested_map,
+                                             nested_offset, sums);
+        }
+        if (chunk + 3 * kWarp < end) {
+          load<kOutputs, kNested>(part, first_chunks, tile + chunk + 3 * kWarp, job.block_shift,
+                                  odd);
+        }
+      }
+    }
+    if (!has_group) continue;
+    const float sum = collect_sums<kOutputs, kRows>(sums, 1, nullptr);
+    const int m = lane % kRows;
+    const std::int64_t n = group * kOutputs + lane / kRows;
+    if (lane < kOutputs * kRows && m < job.rows && n < part.n) {
+      const DotPart to{.bias = part.bias, .y = part.y, .n = part.n, .accumulate = part.accumulate};
+      store_output(to, m, n, sum);
+    }
+  }
+}
+
+// A block for each weight, and the others of one for each multiprocessor by their shares of the
+// outputs. More blocks than multiprocessors would wait for others to end.
+void share_blocks(FourBitJob& job, std::int64_t outputs, int multiprocessors, int group) {
+  const std::int64_t others = std::max(multiprocessors - job.count, 0);
+  std::int32_t next = 0;
+  std::int64_t before = 0;
+  for (int i = 0; i < job.count; ++i) {
+    FourBitPart& part = job.parts[i];
+    const std::int64_t share =
+        (before + part.n) * others / outputs - before * others / outputs + 1;
+    before += part.n;
+    part.first_block = next;
+    part.blocks = static_cast<std::int32_t>(std::min(share, ceil_div(part.n, group)));
+    next += part.blocks;
+  }
+}
+
+template <int kRows, int kOutputs, bool kNested>
+void launch(FourBitJob& job, std::int64_t outputs, const Queue& queue) {
+  const Card& card = queue.card();
+  share_blocks(job, outputs, card.multiprocessors, kOutputs);
+  const int chunks = job.k / kCodes;
+  constexpr std::size_t kStaticBytes = 2048;  // nested_map, and what the runtime keeps
+  const std::size_t room = card.shared_bytes_per_block - kTableBytes - kStaticBytes;
+  const auto most_chunks = static_cast<int>(room / (kRows * kCodes * sizeof(float))) - 1;
+  // Whole steps of the loop, so that tiles change no order of sums.
+  job.tile_chunks = chunks <= most_chunks ? chunks : most_chunks / (2 * kWarp) * (2 * kWarp);
+  const std::size_t bytes =
+      kTableBytes + static_cast<std::size_t>(pitch_of(job.tile_chunks)) * kRows * kCodes * 4;
+  const auto kernel = dot_four_bit<kRows, kOutputs, kNested>;
+  queue.make_current();
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(bytes)),
+        "cudaFuncSetAttribute", queue.ordinal(), bytes);
+  const FourBitPart& last = job.parts[job.count - 1];
+  kernel<<<static_cast<unsigned>(last.first_block + last.blocks), kThreads, bytes,
+           queue.stream()>>>(job);
+  check_launch(queue, "linear_four_bit");
+}
+
+template <bool kNested>
+void launch_rows(FourBitJob& job, std::int64_t outputs, const Queue& queue) {
+  // Four rows of W a warp where all warps then have some.
+  const bool is_large = outputs >= std::int64_t{32} * queue.card().multiprocessors;
+  if (job.rows == 1) {
+    return is_large ? launch<1, 4, kNested>(job, outputs, queue)
+                    : launch<1, 2, kNested>(job, outputs, queue);
+  }
+  if (job.rows == 2) return launch<2, 4, kNested>(job, outputs, queue);
+  if (job.rows <= 4) return launch<4, 2, kNested>(job, outputs, queue);
+  launch<8, 2, kNested>(job, outputs, queue);
+}
+
+}  // namespace
+
+bool takes_four_bit_dot(const WeightView& weight, const Activations& x) {
+  return weight.form.is_four_bit() && x.k > 0 && x.k % kCodes == 0 &&
+         are_aligned_16({weight.data, x.x});
+}
+
+void linear_four_bit_dot(std::span<const LinearTask> tasks, const Activations& x,
+                         const Queue& queue) {
+  const WeightView& first = *tasks.front().weight;
+  FourBitJob job{.x = x.x,
+                 .rows = static_cast<int>(x.rows),
+                 .k = static_cast<int>(x.k),
+                 .block_shift =
+                     std::countr_zero(static_cast<std::uint64_t>(first.form.blocksize)),
+                 .dtype = first.compute.dtype};
+  std::int64_t outputs = 0;
+  for (const LinearTask& task : tasks) {
+    const std::int64_t n = task.weight->shape[0];
+    if (n == 0) continue;
+    outputs += n;
+    job.parts[job.count++] = {.at = four_bit_addresses(*task.weight),
+                              .bias = task.bias.empty() ? nullptr : task.bias.data(),
+                              .y = task.y.data(),
+                              .n = n,
+                              .accumulate = task.accumulate};
+  }
+  if (job.count == 0) return;
+  if (first.form.nested) {
+    launch_rows<true>(job, outputs, queue);
+  } else {
+    launch_rows<false>(job, outputs, queue);
+  }
+}
+
+}  // namespace shoehorn::cuda

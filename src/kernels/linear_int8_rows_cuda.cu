@@ -1,0 +1,160 @@
+// Rows of x in 8 bits (linear_int8.h): which columns hold outliers, each row's scale, its codes.
+#include <algorithm>
+
+#include "cuda/check.h"
+#include "cuda/memory.h"
+#include "kernels/lanes_cuda.h"
+#include "kernels/linear_int8_cuda_paths.h"
+
+namespace shoehorn::cuda {
+namespace {
+
+constexpr int kThreads = 1024;
+constexpr int kWarps = kThreads / kWarp;
+
+struct RowsJob {
+  const float* x = nullptr;
+  std::int64_t k = 0;
+  std::int64_t rows = 0;
+  float threshold = 0;
+  Int8Rows out;
+};
+
+__device__ float rounded_to_f16(float value) {
+  return __half2float(__float2half_rn(value));
+}
+
+// The largest magnitude in a block of threads, by its bits: NaNs are above infinity.
+__device__ std::uint32_t block_maximum(std::uint32_t bits, std::uint32_t* scratch) {
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  bits = __reduce_max_sync(kAllLanes, bits);
+  __syncthreads();  // the scratch may still be read
+  if (threadIdx.x % kWarp == 0) scratch[warp] = bits;
+  __syncthreads();
+  return __reduce_max_sync(kAllLanes, scratch[threadIdx.x % kWarp]);
+}
+
+// Scans row m: marks outlier columns and writes the stat.
+__device__ float scan_row(const RowsJob& job, std::int64_t m, std::uint32_t* scratch) {
+  const float* const x = job.x + m * job.k;
+  std::uint32_t most = 0;
+  for (std::int64_t i = threadIdx.x; i < job.k; i += kThreads) {
+    const float magnitude = fabsf(rounded_to_f16(x[i]));
+    if (magnitude >= job.threshold) {
+      job.out.is_column[i] = 1;
+    } else {
+      most = max(most, __float_as_uint(magnitude));
+    }
+  }
+  const float stat = __uint_as_float(block_maximum(most, scratch));
+  if (threadIdx.x == 0) job.out.stats[m] = stat;
+  return stat;
+}
+
+// The codes of row m, zero in its outliers, and in all outlier columns where those are known.
+template <bool kColumnsKnown>
+__device__ void quantize_row(const RowsJob& job, std::int64_t m, float stat) {
+  const float* const x = job.x + m * job.k;
+  std::int8_t* const q = job.out.q + m * job.out.ldq;
+  const float scale = __fmul_rn(__fdiv_rn(1.0F, stat), 127.0F);
+  for (std::int64_t i = std::int64_t{threadIdx.x} * 4; i < job.out.ldq; i += kThreads * 4) {
+    std::uint32_t codes = 0;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if (i + j >= job.k) continue;
+      const float value = rounded_to_f16(x[i + j]);
+      const bool is_outlier =
+          kColumnsKnown ? job.out.is_column[i + j] != 0 : fabsf(value) >= job.threshold;
+      const float scaled = __fmul_rn(value, scale);
+      // Ties to even; NaN, of a row of zeros, infinities or NaN, becomes 0.
+      const int code = is_outlier || isnan(scaled) ? 0 : __float2int_rn(scaled);
+      codes |= static_cast<std::uint32_t>(code & 255) << (8 * j);
+    }
+    *reinterpret_cast<std::uint32_t*>(q + i) = codes;
+  }
+}
+
+// Writes the marked columns in ascending order, and their number.
+__device__ void list_columns(const RowsJob& job, std::int32_t* scratch) {
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  std::int32_t count = 0;
+  for (std::int64_t first = 0; first < job.k; first += kThreads) {
+    const std::int64_t i = first + threadIdx.x;
+    const bool is_column = i < job.k && job.out.is_column[i] != 0;
+    const unsigned in_warp = __ballot_sync(kAllLanes, is_column);
+    if (__syncthreads_or(in_warp != 0 ? 1 : 0) == 0) continue;
+    if (lane == 0) scratch[warp] = __popc(in_warp);
+    __syncthreads();
+    std::int32_t before = count;
+    for (int other = 0; other < kWarps; ++other) {
+      if (other < warp) before += scratch[other];
+      count += scratch[other];
+    }
+    if (is_column) {
+      job.out.columns[before + __popc(in_warp & ((1U << lane) - 1))] = static_cast<std::int32_t>(i);
+    }
+    __syncthreads();
+  }
+  if (threadIdx.x == 0) *job.out.column_count = count;
+}
+
+// A few rows: one block of threads does it all, in one launch.
+__global__ void __launch_bounds__(kThreads) quantize_few(const RowsJob job) {
+  __shared__ std::uint32_t maxima[kWarps];
+  __shared__ std::int32_t counts[kWarps];
+  __shared__ float stats[kMostDotRows];
+  for (std::int64_t i = threadIdx.x; i < job.k; i += kThreads) job.out.is_column[i] = 0;
+  __syncthreads();
+  for (int m = 0; m < static_cast<int>(job.rows); ++m) {
+    const float stat = scan_row(job, m, maxima);
+    if (threadIdx.x == 0) stats[m] = stat;
+  }
+  __syncthreads();
+  list_columns(job, counts);
+  for (int m = 0; m < static_cast<int>(job.rows); ++m) quantize_row<true>(job, m, stats[m]);
+}
+
+// Many rows: a block for each row; columns that another row's outliers mark are cleared later.
+__global__ void __launch_bounds__(kThreads) quantize_each(const RowsJob job) {
+  __shared__ std::uint32_t maxima[kWarps];
+  const float stat = scan_row(job, blockIdx.x, maxima);
+  quantize_row<false>(job, blockIdx.x, stat);
+}
+
+__global__ void __launch_bounds__(kThreads) list_all(const RowsJob job) {
+  __shared__ std::int32_t counts[kWarps];
+  list_columns(job, counts);
+}
+
+// A block for each row.
+__global__ void clear_columns(const Int8Rows rows) {
+  std::int8_t* const q = rows.q + std::int64_t{blockIdx.x} * rows.ldq;
+  const std::int32_t count = *rows.column_count;
+  for (std::int32_t i = static_cast<std::int32_t>(threadIdx.x); i < count;
+       i += static_cast<std::int32_t>(blockDim.x)) {
+    q[rows.columns[i]] = 0;
+  }
+}
+
+}  // namespace
+
+void quantize_rows(const Activations& x, float threshold, const Int8Rows& rows,
+                   const Queue& queue) {
+  const RowsJob job{.x = x.x, .k = x.k, .rows = x.rows, .threshold = threshold, .out = rows};
+  queue.make_current();
+  if (x.rows <= kMostDotRows) {
+    quantize_few<<<1, kThreads, 0, queue.stream()>>>(job);
+    return check_launch(queue, "quantize_rows");
+  }
+  fill_async(queue, rows.is_column, 0, static_cast<std::size_t>(x.k));
+  const auto blocks = static_cast<unsigned>(x.rows);
+  quantize_each<<<blocks, kThreads, 0, queue.stream()>>>(job);
+  check_launch(queue, "quantize_rows");
+  list_all<<<1, kThreads, 0, queue.stream()>>>(job);
+  check_launch(queue, "outlier columns");
+  clear_columns<<<blocks, 64, 0, queue.stream()>>>(rows);
+  check_launch(queue, "outlier columns");
+}
+
+}  // namespace shoehorn::cuda
