@@ -47,15 +47,17 @@ cuda::AttentionJob card_job(std::int64_t rows, std::int64_t start, const KvCache
   const auto places = ctx.workspace.take<cuda::KvPlace>(1);
   cuda::upload(*ctx.queue, sequences.data(), &sequence, sizeof(sequence));
   cuda::upload(*ctx.queue, places.data(), &place, sizeof(place));
-  return {.sequences = sequences.data(),
-          .places = places.data(),
-          .sequence_count = 1,
-          .rows = rows,
-          .most_rows = rows,
-          .most_positions = start + rows,
-          .dtype = cache.dtype,
-          .kv_heads = cache.kv_heads,
-          .head_dim = cache.head_dim};
+  cuda::AttentionJob job;
+  job.sequences = sequences.data();
+  job.places = places.data();
+  job.sequence_count = 1;
+  job.rows = rows;
+  job.most_rows = rows;
+  job.most_positions = start + rows;
+  job.dtype = cache.dtype;
+  job.kv_heads = cache.kv_heads;
+  job.head_dim = cache.head_dim;
+  return job;
 }
 
 }  // namespace

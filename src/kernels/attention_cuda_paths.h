@@ -53,8 +53,8 @@ bool attention_plain(const AttentionJob& job, const AttentionParts& parts, const
 inline constexpr int kPlainGrain = 32;
 
 /// One row a sequence, cache in 16 bits, head_dim a multiple of 8 and at most 256; q and out
-/// aligned to 16 bytes. Queries and weights are kept as two numbers of the cache's dtype, whose sum
-/// is as good as float32.
+/// aligned to 16 bytes. Queries and weights are kept as two numbers of the cache's dtype: 16 bits
+/// of bfloat16, 22 of float16.
 void attention_decode(const AttentionJob& job, const AttentionParts& parts, const Queue& queue);
 inline constexpr int kDecodeGrain = 64;
 /// Heads that a block serves at most.

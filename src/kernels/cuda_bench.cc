@@ -190,6 +190,7 @@ int main(int argc, char** argv) {
     }
     Bench bench(found.cards[0].ordinal, filter, json);
     shoehorn::cuda_bench::bench_rows(bench);
+    shoehorn::cuda_bench::bench_attention(bench);
     // ATT
     bench.finish();
   } catch (const std::exception& error) {

@@ -78,5 +78,6 @@ class Bench {
 
 /// The cases, by family.
 void bench_rows(Bench& bench);
+void bench_attention(Bench& bench);
 
 }  // namespace shoehorn::cuda_bench
