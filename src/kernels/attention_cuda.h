@@ -42,7 +42,7 @@ struct AttentionJob {
   DType dtype = DType::kF32;        // of the cache: F32, F16 or BF16
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
-  AttentionParams params;
+  AttentionParams params = {};
 };
 
 /// Stores k and v of every row in its sequence's cache.

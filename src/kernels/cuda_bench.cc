@@ -192,7 +192,6 @@ int main(int argc, char** argv) {
     shoehorn::cuda_bench::bench_rows(bench);
     shoehorn::cuda_bench::bench_attention(bench);
     shoehorn::cuda_bench::bench_linear(bench);
-    // ATT
     bench.finish();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "cuda_bench: %s\n", error.what());
