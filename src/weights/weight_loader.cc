@@ -132,8 +132,7 @@ void WeightLoader::load_part(const Piece& piece, ReadScratch& scratch) {
   const QuantizedPart& part = weight_.quantized->parts[piece.part];
   if (part.kind != QuantizedPart::Kind::kBytes) return load_floats(part, scratch);
   const auto first = static_cast<std::size_t>(piece.first);
-  checkpoint_.files()[part.info->file].read_at(part.info->offset + first,
-                                               at(part.offset + first, piece.bytes));
+  checkpoint_.read_at(*part.info, first, at(part.offset + first, piece.bytes));
 }
 
 void WeightLoader::load_floats(const QuantizedPart& part, ReadScratch& scratch) {
@@ -145,7 +144,7 @@ void WeightLoader::load_floats(const QuantizedPart& part, ReadScratch& scratch) 
   float* const values = scratch.values.data();
   decode_row(info.dtype, scratch.stored.data(), count, values, isa_);
   if (!std::ranges::all_of(scratch.values, [](float value) { return std::isfinite(value); })) {
-    throw FormatError(checkpoint_.files()[info.file].path(),
+    throw FormatError(checkpoint_.path_of(info),
                       str_cat(info.name, " has values that are not finite"));
   }
   std::byte* const target = target_.data() + part.offset;
@@ -179,7 +178,7 @@ void WeightLoader::quantize_rows(const Piece& piece, ReadScratch& scratch) {
                scratch.values.data(), isa_);
     if (!quantize_values(scratch.values.data(), piece.first + done, count)) {
       throw FormatError(
-          checkpoint_.files()[info.file].path(),
+          checkpoint_.path_of(info),
           str_cat(info.name, " has values that are not finite",
                   weight_.form.quant_type == QuantType::kInt8
                       ? " as float16, which int8 goes through"
