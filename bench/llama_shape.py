@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from safetensors_stream import TensorSpec
+from tensor_spec import TensorSpec
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,14 @@ SHAPES = {
         tie_word_embeddings=True,
         max_position_embeddings=8192,
         rope_theta=100000.0,
+    ),
+    # Llama-2-13b
+    "llama-13b": LlamaShape(5120, 13824, 40, 40, 40, 32000, max_position_embeddings=4096),
+    # LLaMA 30B
+    "llama-30b": LlamaShape(6656, 17920, 60, 52, 52, 32000, rms_norm_eps=1e-6),
+    # Meta-Llama-3-8B
+    "llama-3-8b": LlamaShape(
+        4096, 14336, 32, 32, 8, 128256, max_position_embeddings=8192, rope_theta=500000.0
     ),
     # small enough to try a script in a second
     "llama-tiny": LlamaShape(256, 704, 4, 8, 2, 2048),

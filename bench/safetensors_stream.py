@@ -16,22 +16,14 @@ from typing import BinaryIO
 
 import numpy as np
 
+from tensor_spec import TensorSpec
+
 # safetensors' name, bytes a value, the numpy type whose bytes are in the file
 DTYPES = {
     "f32": ("F32", 4, np.dtype("<f4")),
     "f16": ("F16", 2, np.dtype("<f2")),
     "bf16": ("BF16", 2, np.dtype("<u2")),
 }
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    name: str
-    shape: tuple[int, ...]
-
-    @property
-    def values(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
 
 
 def encode(values: np.ndarray, dtype: str) -> np.ndarray:

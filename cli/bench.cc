@@ -33,15 +33,18 @@ struct BenchFlags {
   LoadFlags load;
   std::int64_t prompt_tokens = 128;
   std::int64_t gen_tokens = 64;
+  std::int64_t batch = 1;
   int repetitions = 3;
   bool no_probe = false;
   bool json = false;
 };
 
 struct Timing {
-  double prefill_s = 0;  // of the whole prompt, to its last logits
+  double prefill_s = 0;  // of all prompts, to their last logits
   double decode_s = 0;   // of the other tokens
 };
+
+using Ids = std::vector<std::int32_t>;
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -49,23 +52,49 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
-Timing run_once(Session& session, std::span<const std::int32_t> prompt, std::int64_t gen_tokens) {
-  session.truncate(0);
+Ids likeliest(std::span<const float> logits, std::size_t batch) {
+  const std::size_t vocab = logits.size() / batch;
+  Ids best;
+  for (std::size_t i = 0; i < batch; ++i) {
+    const auto row = logits.subspan(i * vocab, vocab);
+    best.push_back(static_cast<std::int32_t>(std::ranges::max_element(row) - row.begin()));
+  }
+  return best;
+}
+
+/// All sequences advance together, a pass for a token of each.
+Timing run_once(const Model& model, std::span<Session> sessions, std::span<const Ids> prompts,
+                std::int64_t gen_tokens) {
+  std::vector<Session*> all;
+  for (Session& session : sessions) {
+    session.truncate(0);
+    all.push_back(&session);
+  }
+  std::vector<std::span<const std::int32_t>> ids(prompts.begin(), prompts.end());
   Timing timing;
   const auto start = Clock::now();
-  std::span<const float> logits = session.forward(prompt);
+  std::vector<float> logits = model.forward(all, ids);
   timing.prefill_s = seconds_since(start);
   const auto decode = Clock::now();
   for (std::int64_t i = 1; i < gen_tokens; ++i) {
-    const auto best =
-        static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-    logits = session.forward({&best, 1});
+    const Ids best = likeliest(logits, all.size());
+    for (std::size_t s = 0; s < all.size(); ++s) ids[s] = std::span(best).subspan(s, 1);
+    logits = model.forward(all, ids);
   }
   timing.decode_s = seconds_since(decode);
   return timing;
 }
 
+Ids random_ids(std::int64_t count, std::int64_t vocab_size, std::mt19937& random) {
+  Ids ids(static_cast<std::size_t>(count));
+  for (std::int32_t& id : ids) {
+    id = static_cast<std::int32_t>(random() % static_cast<std::uint32_t>(vocab_size));
+  }
+  return ids;
+}
+
 struct BenchResult {
+  std::int64_t batch = 1;
   double load_s = 0;
   double ttft_s = 0;
   double prefill_tok_s = 0;
@@ -75,57 +104,68 @@ struct BenchResult {
   std::uint64_t weight_bytes = 0;
   double disk_bytes_per_token = 0;
   double prefill_flops_s = 0;
+  nlohmann::ordered_json plan;  // as `plan --json` prints it
 };
 
 BenchResult measure(const BenchFlags& flags) {
   const std::int64_t positions = flags.prompt_tokens + flags.gen_tokens;
   LoadOptions options = flags.load.load();
   if (options.max_context == 0) options.max_context = positions;
+  options.max_batch = std::max(options.max_batch, flags.batch);
   const Model model = from_pretrained(flags.load.model, options);
   BenchResult result;
+  result.batch = flags.batch;
   result.load_s = model.load_s();
   result.weight_bytes = model.weight_bytes();
-  Session session = model.new_session(positions);
-
+  result.plan = nlohmann::ordered_json::parse(model.plan_json());
   std::mt19937 random(1);
-  std::vector<std::int32_t> prompt(static_cast<std::size_t>(flags.prompt_tokens));
-  for (std::int32_t& id : prompt) {
-    id = static_cast<std::int32_t>(random() % static_cast<std::uint32_t>(model.vocab_size()));
+  std::vector<Session> sessions;
+  std::vector<Ids> prompts;
+  for (std::int64_t i = 0; i < flags.batch; ++i) {
+    sessions.push_back(model.new_session(positions));
+    prompts.push_back(random_ids(flags.prompt_tokens, model.vocab_size(), random));
   }
+  const auto batch = static_cast<double>(flags.batch);
   std::vector<double> prefill;
   std::vector<double> decode;
   for (int i = 0; i <= flags.repetitions; ++i) {
     const std::uint64_t before = model.disk_bytes_read();
-    const Timing timing = run_once(session, prompt, flags.gen_tokens);
+    const Timing timing = run_once(model, sessions, prompts, flags.gen_tokens);
     const std::uint64_t read = model.disk_bytes_read() - before;
     if (i == 0) continue;  // warms up caches and clocks
     prefill.push_back(timing.prefill_s);
     decode.push_back(timing.decode_s);
-    result.disk_bytes_per_token = static_cast<double>(read) / static_cast<double>(flags.gen_tokens);
+    result.disk_bytes_per_token =
+        static_cast<double>(read) / (static_cast<double>(flags.gen_tokens) * batch);
   }
   result.ttft_s = median(prefill);
-  result.prefill_tok_s = static_cast<double>(flags.prompt_tokens) / result.ttft_s;
+  result.prefill_tok_s = batch * static_cast<double>(flags.prompt_tokens) / result.ttft_s;
   result.decode_tok_s =
-      flags.gen_tokens > 1 ? static_cast<double>(flags.gen_tokens - 1) / median(decode) : 0;
+      flags.gen_tokens > 1 ? batch * static_cast<double>(flags.gen_tokens - 1) / median(decode) : 0;
   result.prefill_flops_s = model.flops_per_token() * result.prefill_tok_s;
-  result.predicted_peak = model.predicted_peak_bytes(positions, flags.prompt_tokens);
+  result.predicted_peak = model.predicted_peak_bytes(positions, flags.prompt_tokens, flags.batch);
   result.measured_peak = peak_resident_bytes();
   return result;
 }
 
 nlohmann::ordered_json to_json(const BenchResult& r, const MachineRates& rates) {
   constexpr double kGiga = 1e9;
-  const double resident_bytes =
-      std::max(0.0, static_cast<double>(r.weight_bytes) - r.disk_bytes_per_token);
-  // What the slower of memory and drive allows, had nothing else to be done.
+  // Weights are read once for a token of every sequence.
+  const double passes_s = r.decode_tok_s / static_cast<double>(r.batch);
+  const double disk_bytes = r.disk_bytes_per_token * static_cast<double>(r.batch);
+  const double resident_bytes = std::max(0.0, static_cast<double>(r.weight_bytes) - disk_bytes);
+  // What the slower of memory and drive allows a pass, had nothing else to be done.
   double limit_s = 0;
   if (rates.memory_bytes_s > 0) {
     limit_s = static_cast<double>(r.weight_bytes) / rates.memory_bytes_s;
   }
   if (rates.disk_bytes_s > 0) {
-    limit_s = std::max(limit_s, r.disk_bytes_per_token / rates.disk_bytes_s);
+    limit_s = std::max(limit_s, disk_bytes / rates.disk_bytes_s);
   }
-  return {{"load_s", r.load_s},
+  return {{"batch", r.batch},
+          {"device_map", r.plan["device_map"]},
+          {"bytes", r.plan["bytes"]},
+          {"load_s", r.load_s},
           {"ttft_s", r.ttft_s},
           {"prefill_tok_s", r.prefill_tok_s},
           {"decode_tok_s", r.decode_tok_s},
@@ -133,14 +173,14 @@ nlohmann::ordered_json to_json(const BenchResult& r, const MachineRates& rates) 
           {"peak_rss_bytes", r.measured_peak},
           {"weight_bytes", r.weight_bytes},
           {"disk_bytes_per_token", r.disk_bytes_per_token},
-          {"memory_gb_s", resident_bytes * r.decode_tok_s / kGiga},
+          {"memory_gb_s", resident_bytes * passes_s / kGiga},
           {"disk_gb_s", r.disk_bytes_per_token * r.decode_tok_s / kGiga},
           {"prefill_gflops", r.prefill_flops_s / kGiga},
           {"probe",
            {{"memory_gb_s", rates.memory_bytes_s / kGiga},
             {"disk_gb_s", rates.disk_bytes_s / kGiga},
             {"f32_gflops", rates.f32_flops / kGiga}}},
-          {"share_of_limit", limit_s * r.decode_tok_s},
+          {"share_of_limit", limit_s * passes_s},
           {"prefill_share_of_f32_peak",
            rates.f32_flops > 0 ? r.prefill_flops_s / rates.f32_flops : 0.0}};
 }
@@ -164,7 +204,8 @@ void run(const BenchFlags& flags) {
   MachineRates rates;
   if (!flags.no_probe) {
     ProbeOptions probe{.threads = flags.load.options.threads};
-    if (result.disk_bytes_per_token > 0) probe.file = largest_file(flags.load.model);
+    const bool reads = result.disk_bytes_per_token > 0 && !flags.load.options.synthetic;
+    if (reads) probe.file = largest_file(flags.load.model);
     rates = measure_machine(probe);
   }
   if (flags.json) {
@@ -182,13 +223,17 @@ void add_bench(CLI::App& app) {
       app.add_subcommand("bench",
                          "Measures a model: load, first token, rates, memory, and the share of "
                          "this machine's limits\n\n"
-                         "  shoehorn bench MODEL --prompt-tokens 512 --gen-tokens 64");
+                         "  shoehorn bench MODEL --prompt-tokens 512 --gen-tokens 64\n"
+                         "  shoehorn bench --synthetic llama-3-8b --load-in-4bit --batch 8");
   add_load_flags(*command, flags->load);
   command->add_option("--prompt-tokens", flags->prompt_tokens, "Tokens of the prompt")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_option("--gen-tokens", flags->gen_tokens, "Tokens to generate")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--batch", flags->batch, "Sequences that are prefilled and decoded together")
+      ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   command->add_option("--repetitions", flags->repetitions, "Runs after a first one to warm up")
       ->check(CLI::Range(1, 100))

@@ -10,6 +10,7 @@
 namespace shoehorn::cli {
 
 LoadOptions LoadFlags::load() const {
+  if (model.empty()) throw ArgumentError("name a MODEL, or a shape with --synthetic");
   LoadOptions result = options;
   std::istringstream items(max_memory);
   for (std::string item; std::getline(items, item, ',');) {
@@ -117,11 +118,27 @@ void add_quantization_flags(CLI::App& command, LoadFlags& flags) {
 
 void add_load_flags(CLI::App& command, LoadFlags& flags) {
   LoadOptions& o = flags.options;
-  command
-      .add_option("MODEL", flags.model,
-                  "A folder, a .safetensors or .gguf file, or org/name in the hub's cache")
-      ->required();
+  CLI::Option* model =
+      command.add_option("MODEL", flags.model,
+                         "A folder, a .safetensors or .gguf file, or org/name in the hub's cache");
   const std::string group = "Placement and types";
+  CLI::Option* config =
+      command.add_option("--config", o.config, "Another config.json than the checkpoint's");
+  config->group(group);
+  command
+      .add_option_function<std::string>(
+          "--synthetic",
+          [&flags](const std::string& shape) {
+            flags.model = shape;
+            flags.options.synthetic = true;
+          },
+          "In place of MODEL: a shape (llama-3-8b, ...) or a config.json, with weights from a seed")
+      ->excludes(model)
+      ->excludes(config)
+      ->group(group);
+  command.add_option("--synthetic-seed", o.synthetic_seed, "Other weights of that shape")
+      ->needs("--synthetic")
+      ->group(group);
   command
       .add_option("--device-map", o.device_map,
                   "auto, balanced, balanced_low_0, sequential, a device (cpu, disk, virtual:0), or "
@@ -161,8 +178,6 @@ void add_load_flags(CLI::App& command, LoadFlags& flags) {
   command
       .add_option("--threads", o.threads, "Threads; default: what affinity and cgroup quota allow")
       ->check(CLI::PositiveNumber)
-      ->group(group);
-  command.add_option("--config", o.config, "Another config.json than the checkpoint's")
       ->group(group);
   command.add_flag("--strict", o.strict, "Unexpected tensors are an error")->group(group);
   add_quantization_flags(command, flags);

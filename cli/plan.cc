@@ -61,7 +61,6 @@ void add_plan(CLI::App& app) {
       "  shoehorn plan MODEL --svg plan.svg\n"
       "  shoehorn plan --tree CASES.json --json");
   add_load_flags(*command, flags->load);
-  command->get_option("MODEL")->required(false);
   command->add_option("--assume", flags->plan.assume,
                       "Devices and rates to assume: 0=80GiB@4.3TB/s,link=50GB/s,disk=2GB/s");
   command->add_option("--svg", flags->svg, "Writes a picture of the plan to this file");

@@ -56,6 +56,10 @@ void add_quantize(CLI::App& app) {
       "  shoehorn quantize QUANTIZED OUT --dequantize --dtype bfloat16");
   flags->load.options.bnb_parity = flags->options.load.bnb_parity;
   add_load_flags(*command, flags->load);
+  // OUT would be taken for MODEL; and there is nothing to keep of what a seed makes up again.
+  command->remove_option(command->get_option("--synthetic-seed"));
+  command->remove_option(command->get_option("--synthetic"));
+  command->get_option("MODEL")->required();
   command->add_option("OUT", flags->out, "The folder to write; it must not exist")->required();
   command
       ->add_option("--max-shard-size", flags->options.max_shard_size,

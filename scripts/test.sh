@@ -4,10 +4,16 @@
 #
 # It counts each unit test, each whole-program test, each example, each fuzz target and each check of
 # the source as one; a build that fails counts as one failure. FUZZ_SECONDS (20) is how long each fuzz
-# target runs. Build folders: build/dev (everything), build/asan (parsers, with sanitizers, by clang)
-# and build/examples (against the package that build/dev installed).
+# target runs. Build folders: build/dev (everything), build/cuda (where the CUDA toolkit is: the program
+# and its tests, for one architecture; the tests skip themselves where no card is), build/asan (parsers,
+# with sanitizers, by clang) and build/examples (against the package that build/dev installed).
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+# Objects that build/dev and build/cuda share are compiled once: ccache sees the same paths in both.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+# What one build of the kernels is for; cmake/ShoehornCuda.cmake has what a release holds.
+cuda_architectures=${CUDA_ARCHITECTURES:-90a-real}
 
 fuzz_seconds=${FUZZ_SECONDS:-20}
 jobs=$(nproc)
@@ -50,8 +56,20 @@ build() {
   grep -A5 'warning:' "$log" || true
 }
 
+# configure_and_build PRESET "TARGETS" CMAKE_OPTIONS...
 configure_and_build() {
-  cmake --preset "$1" && cmake --build --preset "$1" -j "$jobs" --target "$2" -- -k 0
+  local preset=$1 targets
+  read -ra targets <<<"$2"
+  shift 2
+  cmake --preset "$preset" "$@" &&
+    cmake --build --preset "$preset" -j "$jobs" --target "${targets[@]}" -- -k 0
+}
+
+# CMake looks for nvcc on the PATH alone; the vendor's packages put it elsewhere.
+find_nvcc() {
+  if [[ -n ${CUDACXX:-} ]] || command -v nvcc >/dev/null; then return 0; fi
+  [[ -x /usr/local/cuda/bin/nvcc ]] || return 1
+  export CUDACXX=/usr/local/cuda/bin/nvcc
 }
 
 # run_tests NAME BUILD_FOLDER CTEST_ARGS...: runs what ctest knows there and counts it.
@@ -130,6 +148,15 @@ if build dev configure_and_build dev all; then
   check "instruction sets" scripts/check-isa.sh build/dev
   run_tests dev build/dev
   if build examples build_examples; then run_tests examples build/examples; fi
+fi
+if ! find_nvcc; then
+  say "SKIPPED the build with CUDA: there is no nvcc, on the PATH or in /usr/local/cuda/bin"
+  skipped=$((skipped + 1))
+elif build cuda configure_and_build cuda "shoehorn shoehorn_archive cuda_tests" \
+  -D SHOEHORN_CUDA_ARCHITECTURES="$cuda_architectures"; then
+  # The same command line, whether there is a card or not; then what needs one.
+  run_tests cuda build/cuda -R '^cli$'
+  run_tests cuda-card build/cuda -L cuda
 fi
 if build asan configure_and_build asan parsers; then
   run_tests asan build/asan -L parsers

@@ -162,6 +162,45 @@ TEST(Session, GoesBackToAPosition) {
   for (std::size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-4);
 }
 
+TEST(Forward, OfSeveralSessionsIsThatOfEach) {
+  const Model model = from_pretrained(tiny_llama(), {.max_batch = 3});
+  const std::vector<std::vector<std::int32_t>> prompts = {{1, 2, 3}, {4}, {5, 6, 7, 8, 9}};
+  const std::vector<std::vector<std::int32_t>> next = {{10}, {11}, {12}};
+  std::vector<Session> together;
+  std::vector<Session*> sessions;
+  for (int i = 0; i < 3; ++i) together.push_back(model.new_session(8));
+  for (Session& session : together) sessions.push_back(&session);
+  const auto spans = [](const std::vector<std::vector<std::int32_t>>& ids) {
+    return std::vector<std::span<const std::int32_t>>(ids.begin(), ids.end());
+  };
+  const auto vocab = static_cast<std::size_t>(model.vocab_size());
+  for (const auto* ids : {&prompts, &next}) {
+    const std::vector<float> logits = model.forward(sessions, spans(*ids));
+    ASSERT_EQ(logits.size(), 3 * vocab);
+    for (std::size_t i = 0; i < 3; ++i) {
+      Session alone = model.new_session(8);
+      if (ids == &next) alone.forward(prompts[i]);
+      const auto want = alone.forward((*ids)[i]);
+      EXPECT_EQ(together[i].position(), alone.position());
+      // Other rows beside it mean other kernels: rounding may differ (docs/quality.md).
+      for (std::size_t v = 0; v < vocab; ++v) ASSERT_NEAR(logits[i * vocab + v], want[v], 1e-4);
+    }
+  }
+}
+
+TEST(Forward, RefusesASessionTwice) {
+  const Model model = from_pretrained(tiny_llama());
+  const Model other = from_pretrained(tiny_llama());
+  Session session = model.new_session(8);
+  const std::vector<std::int32_t> ids = {1};
+  const std::vector<std::span<const std::int32_t>> twice = {ids, ids};
+  const std::vector<Session*> same = {&session, &session};
+  EXPECT_THROW(model.forward(same, twice), ArgumentError);
+  EXPECT_THROW(model.forward(std::span(same).first(1), twice), ArgumentError);
+  EXPECT_THROW(other.forward(std::span(same).first(1), std::span(twice).first(1)), ArgumentError);
+  EXPECT_EQ(session.position(), 0);
+}
+
 TEST(Plan, IsTheMapThatALoadUses) {
   const LoadOptions options{.max_memory = {{"cpu", "100MiB"}}, .max_context = 64};
   const PlanReport report = plan(tiny_llama(), options);

@@ -47,6 +47,28 @@ grep -q '</svg>' "$WORK/plan.svg" || fail "plan --svg"
 expect 0 "$SHOEHORN" inspect "$model"
 grep -q LlamaDecoderLayer "$WORK/out" || fail "inspect"
 
+# Models without files.
+expect 0 "$SHOEHORN" run --synthetic "$llama" --ids 5,6,7 -n 3 --ignore-eos --json
+[[ $(field "$WORK/out" '["ids"].__len__()') == 3 ]] || fail "run --synthetic"
+expect 0 "$SHOEHORN" logits --synthetic "$llama" --ids 1,2 --out "$WORK/s0.safetensors"
+expect 0 "$SHOEHORN" logits --synthetic "$llama" --ids 1,2 --out "$WORK/s1.safetensors" \
+  --device-map disk
+cmp "$WORK/s0.safetensors" "$WORK/s1.safetensors" || fail "--synthetic on disk"
+expect 0 "$SHOEHORN" logits --synthetic "$llama" --synthetic-seed 1 --ids 1,2 \
+  --out "$WORK/s1.safetensors"
+! cmp -s "$WORK/s0.safetensors" "$WORK/s1.safetensors" || fail "--synthetic-seed"
+expect 0 "$SHOEHORN" bench --synthetic "$llama" --prompt-tokens 8 --gen-tokens 4 \
+  --device-map disk --repetitions 1 --no-probe --json
+expect 0 "$SHOEHORN" plan --synthetic llama-3-8b --assume 0=80GiB@3TB/s,link=50GB/s
+expect 0 "$SHOEHORN" inspect --synthetic llama-3-8b
+expect 2 "$SHOEHORN" run --synthetic llama-9b --ids 1
+grep -q 'llama-3-8b' "$WORK/err" || fail "--synthetic message"
+expect 2 "$SHOEHORN" run "$llama" --synthetic llama-3-8b --ids 1
+expect 2 "$SHOEHORN" run "$llama" --synthetic-seed 1 --ids 1
+expect 1 "$SHOEHORN" run --synthetic "$llama" -p x
+grep -q -- '--ids' "$WORK/err" || fail "--synthetic has no tokenizer"
+expect 2 "$SHOEHORN" quantize --synthetic "$llama" "$WORK/quantized"
+
 # Both spellings of a config give the same logits, and so does a map over virtual devices.
 expect 0 "$SHOEHORN" logits "$llama" --ids 1,2,3,4 --out "$WORK/a.safetensors"
 expect 0 "$SHOEHORN" logits "$llama" --ids 1,2,3,4 --out "$WORK/b.safetensors" \
@@ -61,9 +83,19 @@ echo '{"text": "Hello"}' >"$WORK/in"
 "$SHOEHORN" tokenize "$model" --jsonl --decode --skip-special <"$WORK/out" >"$WORK/back"
 [[ $(field "$WORK/back" '["text"]') == Hello ]] || fail "tokenize there and back"
 
+# Either there are cards, or it says why not.
+expect 0 "$SHOEHORN" doctor --json
+[[ $(field "$WORK/out" '["cuda"]["cards"].__len__() > 0') == \
+   $(field "$WORK/out" '["cuda"]["obstacle"] == ""') ]] || fail "doctor: cards without a reason"
+expect 0 env CUDA_VISIBLE_DEVICES= "$SHOEHORN" doctor --json
+[[ $(field "$WORK/out" '["cuda"]["obstacle"] != "" and not d["cuda"]["cards"]') == True ]] ||
+  fail "doctor: hidden cards"
+
 printf 'Some words that are not there to be read. %.0s' {1..20} >"$WORK/text"
 expect 0 "$SHOEHORN" eval "$model" --text "$WORK/text" --context 64 --stride 32 --json
 [[ $(field "$WORK/out" '["perplexity"] > 1') == True ]] || fail "eval"
+expect 0 "$SHOEHORN" bench "$model" --prompt-tokens 8 --gen-tokens 4 --batch 3 --no-probe --json
+[[ $(field "$WORK/out" '["batch"]') == 3 ]] || fail "bench --batch"
 expect 0 "$SHOEHORN" bench "$model" --prompt-tokens 8 --gen-tokens 4 --no-probe --json
 for key in load_s ttft_s prefill_tok_s decode_tok_s peak_bytes weight_bytes share_of_limit; do
   field "$WORK/out" "[\"$key\"]" >/dev/null || fail "bench --json has no $key"

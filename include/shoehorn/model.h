@@ -79,8 +79,10 @@ class Model {
   const std::string& plan_text() const;
   const std::string& plan_json() const;
   /// Resident memory of the process that the plan predicts for a session of `positions` positions
-  /// that is given at most `longest_call` ids at once.
-  std::size_t predicted_peak_bytes(std::int64_t positions, std::int64_t longest_call) const;
+  /// that is given at most `longest_call` ids at once; or of several such sessions, given that many
+  /// together.
+  std::size_t predicted_peak_bytes(std::int64_t positions, std::int64_t longest_call,
+                                   std::int64_t sessions = 1) const;
   double load_s() const;
   std::uint64_t weight_bytes() const;     // that a pass of one token reads, wherever they live
   std::uint64_t disk_bytes_read() const;  // by passes so far
@@ -99,6 +101,13 @@ class Model {
   Generation generate(std::string_view prompt, const GenerateOptions& options = {}) const;
   /// The same from ids.
   Generation generate(std::span<const std::int32_t> ids, const GenerateOptions& options = {}) const;
+
+  /// Appends ids[i] (at least one) to sessions[i], all of them in one pass over the weights (or as
+  /// few as hold the rows), and returns the logits [sessions, vocab_size] after the last id of
+  /// each. The sessions are this model's and differ. Throws what Session::forward throws; the
+  /// sessions then are as before.
+  std::vector<float> forward(std::span<Session* const> sessions,
+                             std::span<const std::span<const std::int32_t>> ids) const;
 
   /// Logits [batch, length, vocab_size], zero where the mask is 0.
   std::vector<float> logits(const LogitsRequest& request) const;

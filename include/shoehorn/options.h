@@ -51,6 +51,11 @@ struct LoadOptions {
   int threads = 0;
   /// Another config.json than the checkpoint's own.
   std::filesystem::path config = {};
+  /// There is no checkpoint: the model's name is a shape ("llama-3-8b", ...; docs/cli.md lists
+  /// them) or a config.json, and weights are made up in memory from `synthetic_seed`, to measure
+  /// what a model of that shape needs and how fast it runs. No tokenizer, no files.
+  bool synthetic = false;
+  std::uint64_t synthetic_seed = 0;
   /// Unexpected tensors in the checkpoint are an error, not a warning.
   bool strict = false;
   /// Told about long work: its name, how many of how many bytes are done. May be empty; called from

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <ostream>
+#include <set>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -60,18 +61,20 @@ const Tokenizer* Model::tokenizer() const {
   return impl_->tokenizer.get();
 }
 
-std::size_t Model::predicted_peak_bytes(std::int64_t positions, std::int64_t longest_call) const {
+std::size_t Model::predicted_peak_bytes(std::int64_t positions, std::int64_t longest_call,
+                                        std::int64_t sessions) const {
   const auto cpu = std::ranges::find(impl_->plan.devices, DeviceKey::cpu(), &DeviceUse::device);
   if (cpu == impl_->plan.devices.end()) return 0;
   const std::size_t planned = impl_->loaded->kv_cache_bytes(impl_->shape.max_context) *
                               static_cast<std::size_t>(impl_->shape.max_batch);
   // Of the workspace, a short call touches what it needs.
-  const std::int64_t rows = std::clamp<std::int64_t>(longest_call, 1, impl_->shape.max_rows);
+  const std::int64_t rows =
+      std::clamp<std::int64_t>(longest_call * sessions, 1, impl_->shape.max_rows);
   const std::size_t touched =
       pass_workspace_bytes(impl_->loaded->architecture(), rows, positions, impl_->shape.threads);
   const std::size_t unused = cpu->workspace - std::min(cpu->workspace, touched);
   return cpu->used() - std::min(cpu->used(), planned + unused) +
-         impl_->loaded->kv_cache_bytes(positions);
+         impl_->loaded->kv_cache_bytes(positions) * static_cast<std::size_t>(sessions);
 }
 
 std::uint64_t Model::weight_bytes() const {
@@ -95,6 +98,26 @@ Session Model::new_session(std::int64_t capacity) const {
   session->kv = impl_->loaded->new_kv_cache(capacity > 0 ? capacity : max_context());
   session->logits.resize(static_cast<std::size_t>(vocab_size()));
   return Session(std::move(session));
+}
+
+std::vector<float> Model::forward(std::span<Session* const> sessions,
+                                  std::span<const std::span<const std::int32_t>> ids) const {
+  if (sessions.size() != ids.size()) {
+    throw ArgumentError(
+        str_cat("forward: ", sessions.size(), " sessions and ids for ", ids.size()));
+  }
+  std::vector<BatchSequence> sequences;
+  std::set<const Session*> seen;
+  for (std::size_t i = 0; i < sessions.size(); ++i) {
+    Session::Impl& session = *sessions[i]->impl_;
+    if (session.model != impl_->loaded.get() || !seen.insert(sessions[i]).second) {
+      throw ArgumentError(str_cat("forward: session ", i, " is another model's, or there twice"));
+    }
+    sequences.push_back(session.sequence(ids[i], BatchSequence::Logits::kLast));
+  }
+  std::vector<float> logits(sessions.size() * static_cast<std::size_t>(vocab_size()));
+  impl_->loaded->run(sequences, logits);
+  return logits;
 }
 
 std::vector<float> Model::logits(const LogitsRequest& request) const {

@@ -15,6 +15,7 @@
 #include "checkpoint/quantization_config.h"
 #include "kernels/attention.h"
 #include "model/loaded_model.h"
+#include "model/synthetic_checkpoint.h"
 #include "plan/planner_accelerate.h"
 #include "plan/planner_shoehorn.h"
 #include "plan/planner_transformers.h"
@@ -216,15 +217,26 @@ void resolve(OpenedModel& opened, const Config& config, const LoadOptions& optio
   add_quantization_notes(opened, options, stored);
 }
 
+Checkpoint open_or_make(const std::string& model, const LoadOptions& options) {
+  if (!options.synthetic) {
+    return open_checkpoint(resolve_model_path(model), {.config = options.config});
+  }
+  if (!options.config.empty()) {
+    throw ArgumentError("a synthetic model is its config: give config.json in place of its name");
+  }
+  return synthetic_checkpoint(model, options.synthetic_seed);
+}
+
 }  // namespace
 
 OpenedModel open_model(const std::string& model, const LoadOptions& options) {
   OpenedModel opened;
-  const auto path = resolve_model_path(model);
-  opened.checkpoint =
-      std::make_unique<const Checkpoint>(open_checkpoint(path, {.config = options.config}));
+  opened.checkpoint = std::make_unique<const Checkpoint>(open_or_make(model, options));
   opened.notes = opened.checkpoint->notes();
-  const auto config_path = options.config.empty() ? path / "config.json" : options.config;
+  const auto& path = opened.checkpoint->path();
+  const auto config_path = !options.config.empty() ? options.config
+                           : options.synthetic     ? path
+                                                   : path / "config.json";
   opened.architecture =
       make_architecture(Config::parse(opened.checkpoint->config_json(), config_path));
   resolve(opened, Config::parse(opened.checkpoint->config_json(), config_path), options);

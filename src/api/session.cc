@@ -9,18 +9,23 @@
 
 namespace shoehorn {
 
-void Session::Impl::run(std::span<const std::int32_t> ids, BatchSequence::Logits wanted,
-                        std::span<float> out) {
+BatchSequence Session::Impl::sequence(std::span<const std::int32_t> ids,
+                                      BatchSequence::Logits wanted) {
   if (ids.empty()) throw ArgumentError("a session needs at least one id to go on");
   const auto start = static_cast<std::int32_t>(kv->length());
   positions.resize(ids.size());
   std::iota(positions.begin(), positions.end(), start);
-  const BatchSequence sequence{.ids = ids,
-                               .positions = positions,
-                               .kv = kv.get(),
-                               .call_length = start + static_cast<std::int64_t>(ids.size()),
-                               .logits = wanted};
-  model->run({&sequence, 1}, out);
+  return {.ids = ids,
+          .positions = positions,
+          .kv = kv.get(),
+          .call_length = start + static_cast<std::int64_t>(ids.size()),
+          .logits = wanted};
+}
+
+void Session::Impl::run(std::span<const std::int32_t> ids, BatchSequence::Logits wanted,
+                        std::span<float> out) {
+  const BatchSequence next = sequence(ids, wanted);
+  model->run({&next, 1}, out);
 }
 
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -16,6 +16,8 @@ struct Session::Impl {
   std::vector<std::int32_t> positions;  // scratch
   std::vector<float> logits;            // of the last id
 
+  /// `ids` as the next tokens; the positions are this session's scratch.
+  BatchSequence sequence(std::span<const std::int32_t> ids, BatchSequence::Logits wanted);
   /// Runs ids; `logits` gets [ids.size() or 1, vocab_size].
   void run(std::span<const std::int32_t> ids, BatchSequence::Logits wanted,
            std::span<float> logits);

@@ -1,6 +1,7 @@
 #include "checkpoint/checkpoint.h"
 
 #include <cassert>
+#include <system_error>
 #include <utility>
 
 #include "shoehorn/error.h"
@@ -13,7 +14,7 @@ Checkpoint::Checkpoint(Parts parts) : parts_(std::move(parts)) {
   index_.reserve(parts_.tensors.size());
   for (std::size_t i = 0; i < parts_.tensors.size(); ++i) {
     const TensorInfo& info = parts_.tensors[i];
-    assert(info.file < parts_.files.size());
+    assert(parts_.source != nullptr || info.file < parts_.files.size());
     const bool is_new = index_.emplace(info.name, i).second;
     if (!is_new) throw FormatError(parts_.path, str_cat("two tensors are named ", info.name));
   }
@@ -32,7 +33,29 @@ const TensorInfo& Checkpoint::at(std::string_view name) const {
 
 void Checkpoint::read(const TensorInfo& info, std::span<std::byte> out) const {
   assert(out.size() == info.bytes);
-  parts_.files[info.file].read_at(info.offset, out);
+  read_at(info, 0, out);
+}
+
+void Checkpoint::read_at(const TensorInfo& info, std::uint64_t offset,
+                         std::span<std::byte> out) const {
+  assert(offset <= info.bytes && out.size() <= info.bytes - offset);
+  if (parts_.source != nullptr) return parts_.source->read_at(info, offset, out);
+  parts_.files[info.file].read_at(info.offset + offset, out);
+}
+
+const std::filesystem::path& Checkpoint::path_of(const TensorInfo& info) const {
+  return parts_.source != nullptr ? parts_.path : parts_.files[info.file].path();
+}
+
+std::string Checkpoint::identity_of(const TensorInfo& info) const {
+  namespace fs = std::filesystem;
+  if (parts_.source != nullptr) return parts_.source->identity(info);
+  const File& file = parts_.files[info.file];
+  std::error_code error;
+  const fs::path absolute = fs::weakly_canonical(file.path(), error);
+  const auto changed = fs::last_write_time(file.path(), error).time_since_epoch().count();
+  return str_cat("file ", absolute.string(), "\nbytes ", file.size(), "\nchanged ", changed,
+                 "\nat ", info.offset);
 }
 
 }  // namespace shoehorn

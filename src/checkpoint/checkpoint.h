@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "checkpoint/byte_source.h"
 #include "checkpoint/tensor_info.h"
 
 namespace shoehorn {
@@ -26,7 +28,8 @@ class Checkpoint {
     std::filesystem::path path;  // what the user named
     std::string format;          // "safetensors", "gguf"
     std::vector<File> files;
-    std::vector<TensorInfo> tensors;     // in file order, then by offset
+    std::unique_ptr<const ByteSource> source;  // in place of files
+    std::vector<TensorInfo> tensors;           // in file order, then by offset
     std::string config_json;             // Hugging Face's config.json; GGUF: made of its metadata
     std::string generation_config_json;  // empty where there is none
     std::string tokenizer_json;          // likewise
@@ -39,6 +42,7 @@ class Checkpoint {
   const std::filesystem::path& path() const { return parts_.path; }
   const std::string& format() const { return parts_.format; }
   const std::vector<TensorInfo>& tensors() const { return parts_.tensors; }
+  /// What it was read from; none where its bytes come from elsewhere.
   const std::vector<File>& files() const { return parts_.files; }
   const std::string& config_json() const { return parts_.config_json; }
   const std::string& generation_config_json() const { return parts_.generation_config_json; }
@@ -53,6 +57,15 @@ class Checkpoint {
 
   /// Fills `out` (exactly info.bytes) with the bytes as stored. Throws FileError.
   void read(const TensorInfo& info, std::span<std::byte> out) const;
+  /// Fills `out` with the bytes as stored from `offset` (of the tensor's first byte) on; the range
+  /// lies inside the tensor. Throws FileError.
+  void read_at(const TensorInfo& info, std::uint64_t offset, std::span<std::byte> out) const;
+
+  /// What messages call the place that the tensor lies in: its file.
+  const std::filesystem::path& path_of(const TensorInfo& info) const;
+  /// All that the tensor's bytes depend on, beside its name, type and shape, as text without empty
+  /// lines: place, size and time of change of its file, and where in it the tensor lies.
+  std::string identity_of(const TensorInfo& info) const;
 
  private:
   Parts parts_;

@@ -61,7 +61,7 @@ class PartFinder {
   }
 
   [[noreturn]] void fail(const TensorInfo& info, const std::string& expected) const {
-    throw FormatError(checkpoint_.files()[info.file].path(),
+    throw FormatError(checkpoint_.path_of(info),
                       str_cat(printable(info.name), " is ", to_string(info.dtype), " ",
                               to_string(info.shape), "; ", printable(path_), " needs ", expected));
   }
@@ -77,14 +77,14 @@ class PartFinder {
 
 QuantState read_state(const Checkpoint& checkpoint, const TensorInfo& info) {
   if (info.bytes > kMostQuantStateBytes) {
-    throw FormatError(checkpoint.files()[info.file].path(),
+    throw FormatError(checkpoint.path_of(info),
                       str_cat(printable(info.name), " has ", info.bytes,
                               " bytes; a quant_state has at most ", kMostQuantStateBytes));
   }
   std::string json(info.bytes, '\0');
   checkpoint.read(info, std::as_writable_bytes(std::span(json)));
-  return parse_quant_state(
-      json, str_cat(checkpoint.files()[info.file].path().string(), ": ", printable(info.name)));
+  return parse_quant_state(json,
+                           str_cat(checkpoint.path_of(info).string(), ": ", printable(info.name)));
 }
 
 void add_table(QuantizedTensor& tensor, PartFinder& parts, const TensorInfo* info,
@@ -175,7 +175,7 @@ Found find_int8(const Checkpoint& checkpoint, const TensorInfo& weight) {
     checkpoint.read(*format, std::span(&value, 1));
     if (value != std::byte{0}) {
       throw UnsupportedError(str_cat(
-          checkpoint.files()[format->file].path().string(), ": ", printable(format->name), " is ",
+          checkpoint.path_of(*format).string(), ": ", printable(format->name), " is ",
           static_cast<int>(value),
           " (the order of some GPU's tiles); shoehorn reads 0, rows: save the model again with "
           "bitsandbytes 0.45 or newer"));

@@ -69,7 +69,7 @@ class Matcher {
 
  private:
   std::string file_name(const TensorInfo& info) const {
-    return checkpoint_.files()[info.file].path().filename().string();
+    return checkpoint_.path_of(info).filename().string();
   }
 
   // The tensor stored under the path, or under the path with or without the prefix.
@@ -187,8 +187,8 @@ bool same_bytes(const Checkpoint& checkpoint, const TensorInfo& a, const TensorI
   std::vector<std::byte> right(left.size());
   for (std::size_t done = 0; done < a.bytes; done += kPieceBytes) {
     const std::size_t bytes = std::min(a.bytes - done, kPieceBytes);
-    checkpoint.files()[a.file].read_at(a.offset + done, std::span(left).first(bytes));
-    checkpoint.files()[b.file].read_at(b.offset + done, std::span(right).first(bytes));
+    checkpoint.read_at(a, done, std::span(left).first(bytes));
+    checkpoint.read_at(b, done, std::span(right).first(bytes));
     if (!std::equal(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(bytes),
                     right.begin())) {
       return false;

@@ -16,6 +16,9 @@
 namespace shoehorn {
 namespace {
 
+// Ten times what any model has; a config that asks for more is not one.
+constexpr std::int64_t kMostLayers = 10000;
+
 struct LlamaConfig {
   std::int64_t hidden_size;
   std::int64_t intermediate_size;
@@ -45,6 +48,9 @@ LlamaConfig parse_llama_config(const Config& config) {
   c.attention_bias = config.boolean("attention_bias", false);
   c.mlp_bias = config.boolean("mlp_bias", false);
   c.tie_word_embeddings = config.boolean("tie_word_embeddings", false);
+  if (c.num_hidden_layers > kMostLayers) {
+    throw config.error("num_hidden_layers", str_cat("must be at most ", kMostLayers));
+  }
   if (c.num_attention_heads % c.num_key_value_heads != 0) {
     throw config.error("num_key_value_heads",
                        str_cat("does not divide num_attention_heads = ", c.num_attention_heads));

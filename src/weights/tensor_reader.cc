@@ -47,22 +47,21 @@ bool is_stored_form(const TensorInfo& info, DType form) {
 void read_rows(const Checkpoint& checkpoint, const TensorInfo& info, DType form, std::int64_t first,
                std::int64_t count, std::span<std::byte> out, ReadScratch& scratch, Isa isa) {
   if (count == 0) return;
-  const File& file = checkpoint.files()[info.file];
   const auto [rows, row_elements] = row_layout(info);
   const std::size_t stored_row_bytes = info.bytes / static_cast<std::size_t>(rows);
   if (is_stored_form(info, form)) {
-    file.read_at(info.offset + static_cast<std::size_t>(first) * stored_row_bytes, out);
+    checkpoint.read_at(info, static_cast<std::size_t>(first) * stored_row_bytes, out);
     return;
   }
   if (info.dtype != form && !is_floating(info.dtype) && !is_block(info.dtype)) {
-    throw UnsupportedError(str_cat(file.path().string(), ": ", info.name, ": stored as ",
-                                   to_string(info.dtype), ", which has no conversion to ",
-                                   to_string(form)));
+    throw UnsupportedError(str_cat(checkpoint.path_of(info).string(), ": ", info.name,
+                                   ": stored as ", to_string(info.dtype),
+                                   ", which has no conversion to ", to_string(form)));
   }
   const StoredRange range = stored_range(info, rows, first, count);
   scratch.stored.resize(static_cast<std::size_t>(range.count) * stored_row_bytes);
-  file.read_at(info.offset + static_cast<std::size_t>(range.first) * stored_row_bytes,
-               scratch.stored);
+  checkpoint.read_at(info, static_cast<std::size_t>(range.first) * stored_row_bytes,
+                     scratch.stored);
   const std::size_t out_row_bytes = out.size() / static_cast<std::size_t>(count);
   scratch.values.resize(static_cast<std::size_t>(row_elements));
   for (std::int64_t i = 0; i < count; ++i) {

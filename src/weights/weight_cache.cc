@@ -20,22 +20,17 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kHeaderBytes = 4096;
-constexpr std::string_view kVersion = "shoehorn weight cache 1";
+constexpr std::string_view kVersion = "shoehorn weight cache 2";
 
 /// All that the bytes depend on, as text: it opens the file and is compared when it is used again.
 std::string key_of(const Checkpoint& checkpoint, const WeightSpec& weight) {
   const TensorInfo& info = *weight.source;
-  const fs::path& path = checkpoint.files()[info.file].path();
-  std::error_code error;
-  const fs::path absolute = fs::weakly_canonical(path, error);
-  const auto changed = fs::last_write_time(path, error).time_since_epoch().count();
-  return str_cat(kVersion, "\nfile ", absolute.string(), "\nbytes ",
-                 checkpoint.files()[info.file].size(), "\nchanged ", changed, "\ntensor ",
-                 info.name, " ", to_string(info.dtype), " ", to_string(info.shape), " at ",
-                 info.offset, " heads ", info.row_order.interleaved_heads, "\nform ",
-                 to_string(weight.form.quant_type), " of ", to_string(weight.form.dtype),
-                 " blocks ", weight.form.blocksize, weight.form.nested ? " nested" : "", " parity ",
-                 static_cast<int>(weight.parity), "\n");
+  return str_cat(kVersion, "\n", checkpoint.identity_of(info), "\ntensor ", info.name, " ",
+                 to_string(info.dtype), " ", to_string(info.shape), " heads ",
+                 info.row_order.interleaved_heads, "\nform ", to_string(weight.form.quant_type),
+                 " of ", to_string(weight.form.dtype), " blocks ", weight.form.blocksize,
+                 weight.form.nested ? " nested" : "", " parity ", static_cast<int>(weight.parity),
+                 "\n");
 }
 
 /// FNV-1a of 64 bits: file names only; the key itself is compared.

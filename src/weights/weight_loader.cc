@@ -174,7 +174,7 @@ void WeightLoader::load_part(const Piece& piece, LoadScratch& scratch) {
   if (part.kind != QuantizedPart::Kind::kBytes) return load_floats(part, scratch);
   const auto first = static_cast<std::size_t>(piece.first);
   const auto out = writable(part.offset + first, piece.bytes, scratch);
-  checkpoint_.files()[part.info->file].read_at(part.info->offset + first, out);
+  checkpoint_.read_at(*part.info, first, out);
   stored(part.offset + first, out, scratch);
 }
 
@@ -187,7 +187,7 @@ void WeightLoader::load_floats(const QuantizedPart& part, LoadScratch& scratch) 
   float* const values = scratch.values.data();
   decode_row(info.dtype, scratch.stored.data(), count, values, isa_);
   if (!std::ranges::all_of(scratch.values, [](float value) { return std::isfinite(value); })) {
-    throw FormatError(checkpoint_.files()[info.file].path(),
+    throw FormatError(checkpoint_.path_of(info),
                       str_cat(info.name, " has values that are not finite"));
   }
   if (part.kind == QuantizedPart::Kind::kFloats) {
@@ -238,7 +238,7 @@ void WeightLoader::quantize_rows(const Piece& piece, LoadScratch& scratch) {
     if (!quantize_values(scratch.values.data(), count, codes.data() + (part.codes - run.codes),
                          scales + (part.scales - run.scales) / sizeof(float))) {
       throw FormatError(
-          checkpoint_.files()[info.file].path(),
+          checkpoint_.path_of(info),
           str_cat(info.name, " has values that are not finite",
                   weight_.form.quant_type == QuantType::kInt8
                       ? " as float16, which int8 goes through"
