@@ -1,5 +1,6 @@
 // Models without files, as a user meets them: LoadOptions::synthetic.
 
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>

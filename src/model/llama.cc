@@ -18,6 +18,7 @@ namespace {
 
 // Ten times what any model has; a config that asks for more is not one.
 constexpr std::int64_t kMostLayers = 10000;
+constexpr std::int64_t kMostHeadDim = 8192;
 
 struct LlamaConfig {
   std::int64_t hidden_size;
@@ -49,7 +50,11 @@ LlamaConfig parse_llama_config(const Config& config) {
   c.mlp_bias = config.boolean("mlp_bias", false);
   c.tie_word_embeddings = config.boolean("tie_word_embeddings", false);
   if (c.num_hidden_layers > kMostLayers) {
-    throw config.error("num_hidden_layers", str_cat("must be at most ", kMostLayers));
+    throw config.error("num_hidden_layers",
+                       str_cat("is ", c.num_hidden_layers, "; at most ", kMostLayers));
+  }
+  if (c.head_dim > kMostHeadDim) {
+    throw config.error("head_dim", str_cat("is ", c.head_dim, "; at most ", kMostHeadDim));
   }
   if (c.num_attention_heads % c.num_key_value_heads != 0) {
     throw config.error("num_key_value_heads",

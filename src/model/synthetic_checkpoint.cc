@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <set>
@@ -31,6 +32,8 @@ constexpr std::int64_t kFeatures = 6;  // of every norm within the layers
 constexpr float kFeatureScale = 16;    // a lifted feature passes 6 in most tokens
 constexpr float kNormDeviation = 0.1F;
 constexpr float kLogitsDeviation = 2.5F;
+// A petabyte: more than any machine has, and sums of it cannot overflow.
+constexpr std::size_t kMostBytes = std::size_t{1} << 50;
 
 struct ShapeSource {
   std::string config;
@@ -107,13 +110,14 @@ SyntheticRecipe recipe_of(const TreeTensor& tensor, const DecoderShape& shape, b
   return recipe;
 }
 
-TensorInfo tensor_info(const TreeTensor& tensor, const fs::path& config) {
+TensorInfo tensor_info(const TreeTensor& tensor, std::size_t& total, const fs::path& config) {
   const auto elements = tensor.shape.checked_elements();
   const auto bytes = elements ? packed_bytes(tensor.dtype, *elements) : std::nullopt;
-  if (!bytes) {
-    throw FormatError(config, str_cat(tensor.path, " would have ", to_string(tensor.shape),
-                                      " values, more than can be counted"));
+  if (!bytes || *bytes > kMostBytes - total) {
+    throw FormatError(config, str_cat("with ", tensor.path, " ", to_string(tensor.shape),
+                                      ", the weights would have more than ", kMostBytes, " bytes"));
   }
+  total += *bytes;
   TensorInfo info;
   info.name = tensor.path;
   info.dtype = tensor.dtype;
@@ -136,9 +140,10 @@ Checkpoint synthetic_checkpoint(const std::string& shape, std::uint64_t seed) {
   parts.path = shape;
   parts.format = "synthetic";
   std::unordered_map<std::string, SyntheticRecipe> recipes;
+  std::size_t total = 0;
   for (const TreeTensor& tensor : tree_tensors(tree)) {
     if (tensor.is_buffer || aliases.contains(tensor.path)) continue;
-    parts.tensors.push_back(tensor_info(tensor, source.path));
+    parts.tensors.push_back(tensor_info(tensor, total, source.path));
     recipes[tensor.path] = recipe_of(tensor, architecture->shape(), !aliases.empty());
   }
   parts.source = std::make_unique<SyntheticValues>(seed, std::move(recipes));

@@ -80,9 +80,16 @@ TEST(SyntheticCheckpoint, RefusesAConfigWithoutEnd) {
   const std::string rest = R"("hidden_size": 8, "num_attention_heads": 2, )";
   EXPECT_THAT(refused(rest + R"("intermediate_size": 8, "num_hidden_layers": 2147483647)"),
               HasSubstr("num_hidden_layers"));
-  EXPECT_THAT(refused(R"("hidden_size": 2147483647, "num_attention_heads": 2147483647,
-                         "head_dim": 2147483646, "intermediate_size": 8, "num_hidden_layers": 1)"),
-              HasSubstr("more than can be counted"));
+  const std::string wide = R"("hidden_size": 2147483647, "num_hidden_layers": 1, )";
+  EXPECT_THAT(refused(wide + R"("num_attention_heads": 2147483647, "head_dim": 128,
+                                "intermediate_size": 8)"),
+              HasSubstr("more than 1125899906842624 bytes"));
+  EXPECT_THAT(refused(wide + R"("num_attention_heads": 2, "head_dim": 2147483646,
+                                "intermediate_size": 8)"),
+              HasSubstr("head_dim"));
+  EXPECT_THAT(refused(wide + R"("num_attention_heads": 2, "head_dim": 2,
+                                "intermediate_size": 2147483647)"),
+              HasSubstr("more than 1125899906842624 bytes"));
   EXPECT_THAT(refused(rest + R"("intermediate_size": 8, "num_hidden_layers": 1,
                                 "torch_dtype": "int8")"),
               HasSubstr("torch_dtype"));
