@@ -111,14 +111,18 @@ struct Decode {
       k[run][1] = load_16(row(keys, g + 8) + 2 * dim, dim < head_dim);
     }
     uint4 v[kValueRuns][4];
+    const auto load_values = [&] {
 #pragma unroll
-    for (int run = 0; run < kValueRuns; ++run) {
-      const int dim = 64 * run + 8 * g;
-      v[run][0] = load_16(row(values, 2 * t) + 2 * dim, dim < head_dim);
-      v[run][1] = load_16(row(values, 2 * t + 1) + 2 * dim, dim < head_dim);
-      v[run][2] = load_16(row(values, 2 * t + 8) + 2 * dim, dim < head_dim);
-      v[run][3] = load_16(row(values, 2 * t + 9) + 2 * dim, dim < head_dim);
-    }
+      for (int run = 0; run < kValueRuns; ++run) {
+        const int dim = 64 * run + 8 * g;
+        v[run][0] = load_16(row(values, 2 * t) + 2 * dim, dim < head_dim);
+        v[run][1] = load_16(row(values, 2 * t + 1) + 2 * dim, dim < head_dim);
+        v[run][2] = load_16(row(values, 2 * t + 8) + 2 * dim, dim < head_dim);
+        v[run][3] = load_16(row(values, 2 * t + 9) + 2 * dim, dim < head_dim);
+      }
+    };
+    // Wide heads have no registers for keys and values at once.
+    if constexpr (kDims <= 128) load_values();
 
     float scores[kHeadTiles][4] = {};
     float small[kHeadTiles][4] = {};
@@ -142,6 +146,7 @@ struct Decode {
       softmax_step(scores[tile], small[tile], tile, key + g < end, key + g + 8 < end, scale,
                    softcap, weights[tile]);
     }
+    if constexpr (kDims > 128) load_values();
 
 #pragma unroll
     for (int run = 0; run < kValueRuns; ++run) {

@@ -269,12 +269,13 @@ __global__ void __launch_bounds__(kThreads) prefill(const AttentionJob job) {
   std::uint32_t stage = 0;
   for (int key = tile.begin_key; key < tile.end_key; key += L::kKeys) {
     constexpr std::uint32_t kStageBytes = 16 * L::kStage;
+    wait_for_copies<0>();
+    // This tile is there for all warps, and none is still at the one before, whose place is free.
+    __syncthreads();
     if (key + L::kKeys < tile.end_key) {
       start_tile<kDims>(keys, values, tile, key + L::kKeys, stages + (kStageBytes - stage));
+      commit_copies();
     }
-    commit_copies();
-    wait_for_copies<1>();
-    __syncthreads();
 
     float scores[L::kKeys / 8][4] = {};
     rows.multiply_keys(queries, stages + stage, lane, scores);
@@ -289,7 +290,6 @@ __global__ void __launch_bounds__(kThreads) prefill(const AttentionJob job) {
     if (key + L::kKeys > first_seen.end || key < last_seen.first) rows.hide(scores, key, t);
     rows.softmax_step(scores, unit);
     rows.add_values(scores, stages + stage + 16 * L::kTile, lane);
-    __syncthreads();
     stage = kStageBytes - stage;
   }
 

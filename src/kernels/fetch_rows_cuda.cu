@@ -3,15 +3,11 @@
 
 #include "cuda/check.h"
 #include "cuda/queue.h"
+#include "kernels/decode_weight_cuda.h"
 #include "kernels/lanes_cuda.h"
 #include "kernels/rows_cuda.h"
 
 namespace shoehorn::cuda {
-
-// Of decode_weight_cuda.cu: rows of any other dtype.
-void decode_rows(DType dtype, const std::byte* table, std::int64_t row_bytes, std::int64_t width,
-                 const std::int32_t* row_ids, std::int64_t count, float* out, Queue& queue);
-
 namespace {
 
 constexpr int kThreads = 128;

@@ -5,6 +5,7 @@
 #include "kernels/attention_cuda.h"
 #include "kernels/linear_cuda.h"
 #include "kernels/rows_cuda.h"
+#include "kernels/sample_cuda.h"
 
 namespace shoehorn::cuda {
 namespace {
@@ -73,6 +74,20 @@ std::size_t argmax_workspace_bytes(std::int64_t /*rows*/) {
   refuse();
 }
 void round_values(DType /*dtype*/, std::span<float> /*x*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+
+void top_k(const float* /*x*/, std::int64_t /*rows*/, std::int64_t /*width*/, std::int64_t /*k*/,
+           float* /*values*/, std::int32_t* /*ids*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+std::size_t top_k_workspace_bytes(std::int64_t /*rows*/, std::int64_t /*width*/,
+                                  std::int64_t /*k*/) {
+  refuse();
+}
+void apply_repetition_penalty(const float* /*x*/, std::int64_t /*rows*/, std::int64_t /*width*/,
+                              const PenalizedRow* /*penalized*/, const std::int32_t* /*ids*/,
+                              float* /*out*/, ExecContext& /*ctx*/) {
   refuse();
 }
 

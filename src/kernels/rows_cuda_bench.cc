@@ -8,6 +8,7 @@
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
 #include "kernels/rows_cuda.h"
+#include "kernels/sample_cuda.h"
 
 namespace shoehorn::cuda_bench {
 namespace {
@@ -78,11 +79,26 @@ void bench_argmax(Bench& bench, std::int64_t rows) {
   });
 }
 
+void bench_top_k(Bench& bench, std::int64_t rows, std::int64_t k) {
+  const std::string name = "top_k k=" + std::to_string(k) + " rows=" + std::to_string(rows);
+  if (!bench.wants(name)) return;
+  const Rotating x(bench, rows * kVocabulary, 1);
+  const auto count = static_cast<std::size_t>(rows * k);
+  const cuda::CardMemory ids(bench.queue().ordinal(), count * sizeof(std::int32_t));
+  const cuda::CardMemory values(bench.queue().ordinal(), count * sizeof(float));
+  bench.run(name, {.bytes = 4.0 * static_cast<double>(rows * kVocabulary)}, [&](std::size_t i) {
+    cuda::top_k(x.at(i).data(), rows, kVocabulary, k, reinterpret_cast<float*>(values.data()),
+                reinterpret_cast<std::int32_t*>(ids.data()), bench.context());
+  });
+}
+
 }  // namespace
 
 void bench_rows(Bench& bench) {
   for (const std::int64_t rows : {1, 2048}) bench_norm_and_activation(bench, rows);
   for (const std::int64_t rows : {1, 32}) bench_argmax(bench, rows);
+  for (const std::int64_t rows : {1, 32}) bench_top_k(bench, rows, 64);
+  bench_top_k(bench, 1, cuda::kMostTopK);
 }
 
 }  // namespace shoehorn::cuda_bench
