@@ -109,6 +109,11 @@ class Model {
   std::vector<float> forward(std::span<Session* const> sessions,
                              std::span<const std::span<const std::int32_t>> ids) const;
 
+  /// The same, but only the likeliest id after each: the first of the largest logits, which stay on
+  /// a CUDA device that computes them. Throws Error where logits hold no number.
+  std::vector<std::int32_t> likeliest(std::span<Session* const> sessions,
+                                      std::span<const std::span<const std::int32_t>> ids) const;
+
   /// Logits [batch, length, vocab_size], zero where the mask is 0.
   std::vector<float> logits(const LogitsRequest& request) const;
 

@@ -29,6 +29,24 @@ std::ostream& operator<<(std::ostream& out, const HfDeviceMap& map) {
   return out << json.dump();
 }
 
+std::vector<BatchSequence> Model::Impl::sequences(
+    const Impl& model, std::span<Session* const> sessions,
+    std::span<const std::span<const std::int32_t>> ids) {
+  if (sessions.size() != ids.size()) {
+    throw ArgumentError(str_cat(sessions.size(), " sessions and ids for ", ids.size()));
+  }
+  std::vector<BatchSequence> sequences;
+  std::set<const Session*> seen;
+  for (std::size_t i = 0; i < sessions.size(); ++i) {
+    Session::Impl& session = *sessions[i]->impl_;
+    if (session.model != model.loaded.get() || !seen.insert(sessions[i]).second) {
+      throw ArgumentError(str_cat("session ", i, " is another model's, or there twice"));
+    }
+    sequences.push_back(session.sequence(ids[i], BatchSequence::Logits::kLast));
+  }
+  return sequences;
+}
+
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Model::~Model() = default;
 Model::Model(Model&&) noexcept = default;
@@ -102,22 +120,21 @@ Session Model::new_session(std::int64_t capacity) const {
 
 std::vector<float> Model::forward(std::span<Session* const> sessions,
                                   std::span<const std::span<const std::int32_t>> ids) const {
-  if (sessions.size() != ids.size()) {
-    throw ArgumentError(
-        str_cat("forward: ", sessions.size(), " sessions and ids for ", ids.size()));
-  }
-  std::vector<BatchSequence> sequences;
-  std::set<const Session*> seen;
-  for (std::size_t i = 0; i < sessions.size(); ++i) {
-    Session::Impl& session = *sessions[i]->impl_;
-    if (session.model != impl_->loaded.get() || !seen.insert(sessions[i]).second) {
-      throw ArgumentError(str_cat("forward: session ", i, " is another model's, or there twice"));
-    }
-    sequences.push_back(session.sequence(ids[i], BatchSequence::Logits::kLast));
-  }
+  const std::vector<BatchSequence> sequences = Impl::sequences(*impl_, sessions, ids);
   std::vector<float> logits(sessions.size() * static_cast<std::size_t>(vocab_size()));
   impl_->loaded->run(sequences, logits);
   return logits;
+}
+
+std::vector<std::int32_t> Model::likeliest(
+    std::span<Session* const> sessions, std::span<const std::span<const std::int32_t>> ids) const {
+  const std::vector<BatchSequence> sequences = Impl::sequences(*impl_, sessions, ids);
+  std::vector<std::int32_t> best(sessions.size());
+  impl_->loaded->run_likeliest(sequences, best);
+  if (std::ranges::find(best, -1) != best.end()) {
+    throw Error("the model's logits hold no number to choose a token by");
+  }
+  return best;
 }
 
 std::vector<float> Model::logits(const LogitsRequest& request) const {

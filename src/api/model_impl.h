@@ -2,7 +2,9 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "shoehorn/model.h"
 
@@ -23,6 +25,10 @@ struct Model::Impl {
   std::string plan_json;
   RunShape shape;
   double load_s = 0;
+
+  /// A pass that gives each session its ids. Throws ArgumentError where that makes no sense.
+  static std::vector<BatchSequence> sequences(const Impl& model, std::span<Session* const> sessions,
+                                              std::span<const std::span<const std::int32_t>> ids);
 };
 
 }  // namespace shoehorn

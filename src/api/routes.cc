@@ -1,8 +1,7 @@
 #include "api/routes.h"
 
 #include <algorithm>
-#include <cmath>
-#include <optional>
+#include <cstdint>
 #include <vector>
 
 #include "weights/weight_group.h"
@@ -50,72 +49,98 @@ Device nearest(const std::vector<Device>& with_slots, Device before) {
   return std::ranges::find(with_slots, before) != with_slots.end() ? before : with_slots.front();
 }
 
-/// The fewest rows of a pass for which multiplying on the CPU takes longer than the link.
-std::int64_t rows_worth_the_link(double bytes, double flops, const DeviceRates& host,
-                                 double link_bytes_per_s) {
-  const double link_s = bytes / link_bytes_per_s;
-  if (bytes / host.memory_bytes_per_s >= link_s || flops == 0) return 1;
-  return std::max<std::int64_t>(std::llround(std::ceil(link_s * host.flops_per_s / flops)), 2);
+// Calls of up to so many rows share a route; longer ones bring everything.
+constexpr std::int64_t kRowClasses[] = {4, 8, 16, 32, 64};
+
+// Of the arithmetic that a probe of the CPU measures, what products of tens of rows reach.
+constexpr double kReachedFlops = 0.6;
+
+// A share this large is all: the CPU would hold up the link for little.
+constexpr double kAlmostAll = 0.8;
+
+/// The share of the bytes elsewhere that lets the link and the CPU take equally long.
+double balanced_share(const Elsewhere& all, std::int64_t rows, const DeviceRates& host,
+                      double link_bytes_per_s) {
+  const double link_s = all.bytes() / link_bytes_per_s;
+  const double cpu_s =
+      std::max(all.bytes() / host.memory_bytes_per_s,
+               static_cast<double>(rows) * all.flops / (kReachedFlops * host.flops_per_s));
+  return cpu_s / (cpu_s + link_s);
 }
 
-/// Of short passes, brings every so manieth group in host memory, evenly over them.
-void bring_share(double share, const std::vector<Device>& with_slots, ModelParts& parts) {
+/// Brings a share of the groups in host memory, evenly over them.
+void bring_share(double share, const std::vector<Device>& with_slots,
+                 const std::vector<WeightGroup>& groups, Route& route) {
   double due = 0;
   Device before = with_slots.front();
-  for (std::size_t g = 1; g < parts.groups.size(); ++g) {
-    Device& device = parts.home.group_devices[g];
-    const Elsewhere there = elsewhere(parts.groups[g]);
+  for (std::size_t g = 1; g < groups.size(); ++g) {
+    Device& device = route.group_devices[g];
+    const Elsewhere there = elsewhere(groups[g]);
     // Groups on disk are read by the pass itself: the drive is slower than either way.
     if (!is_card(device) && there.host_bytes > 0 && there.disk_bytes == 0) {
       due += share;
       if (due >= 1 - 1e-9) {
         due -= 1;
         device = nearest(with_slots, before);
-        parts.home.brought.push_back(g);
+        route.brought.push_back(g);
       }
     }
     if (is_card(device)) before = device;
   }
 }
 
-}  // namespace
-
-void set_routes(const PreparedModel& prepared, double link_share, ModelParts& parts) {
-  parts.home.group_devices = compute_devices(parts.groups);
-  for (std::size_t i = 0; i < prepared.plan.layer_devices.size(); ++i) {
-    const Device device = prepared.device_of(prepared.plan.layer_devices[i]);
-    parts.home.group_devices[i + 1] = device;
-    parts.kv_devices.push_back(device);
-  }
-  const std::vector<Device> with_slots = link_devices(prepared);
-  double bytes = 0;
-  double flops = 0;
-  for (std::size_t g = 1; g < parts.groups.size(); ++g) {
-    const Elsewhere there = elsewhere(parts.groups[g]);
-    bytes += there.bytes();
-    flops += there.flops;
-  }
-  if (with_slots.empty() || bytes == 0) return;
-
-  Route link{.group_devices = parts.home.group_devices};
+/// Brings all that lives elsewhere.
+void bring_all(const std::vector<Device>& with_slots, const std::vector<WeightGroup>& groups,
+               Route& route) {
   Device before = with_slots.front();
-  for (std::size_t g = 1; g < parts.groups.size(); ++g) {
-    Device& device = link.group_devices[g];
+  for (std::size_t g = 1; g < groups.size(); ++g) {
+    Device& device = route.group_devices[g];
     if (!is_card(device)) device = nearest(with_slots, before);
     before = device;
     const bool has_slots = std::ranges::find(with_slots, device) != with_slots.end();
-    if (has_slots && elsewhere(parts.groups[g]).bytes() > 0) link.brought.push_back(g);
+    if (has_slots && elsewhere(groups[g]).bytes() > 0) route.brought.push_back(g);
   }
+}
+
+}  // namespace
+
+void set_routes(const PreparedModel& prepared, double link_share, ModelParts& parts) {
+  Route home{.group_devices = compute_devices(parts.groups)};
+  for (std::size_t i = 0; i < prepared.plan.layer_devices.size(); ++i) {
+    const Device device = prepared.device_of(prepared.plan.layer_devices[i]);
+    home.group_devices[i + 1] = device;
+    parts.kv_devices.push_back(device);
+  }
+  const std::vector<Device> with_slots = link_devices(prepared);
+  Elsewhere all;
+  for (std::size_t g = 1; g < parts.groups.size(); ++g) {
+    const Elsewhere there = elsewhere(parts.groups[g]);
+    all.host_bytes += there.host_bytes;
+    all.disk_bytes += there.disk_bytes;
+    all.flops += there.flops;
+  }
+  if (with_slots.empty() || all.bytes() == 0) {
+    parts.routes = {home};
+    return;
+  }
+  parts.weights.link_devices = with_slots;
   const DeviceRates host = prepared.plan_input.devices.at(DeviceKey::cpu()).rates;
   double link_rate = 0;
   for (const auto& [key, spec] : prepared.plan_input.devices) {
     if (spec.link_staging_bytes > 0 && link_rate == 0) link_rate = spec.rates.link_bytes_per_s;
   }
-  parts.link_rows = rows_worth_the_link(bytes, flops, host, link_rate);
-  parts.link = std::move(link);
-  parts.weights.link_devices = with_slots;
-  const double balanced = link_rate / (link_rate + host.memory_bytes_per_s);
-  bring_share(link_share >= 0 ? std::min(link_share, 1.0) : balanced, with_slots, parts);
+  for (const std::int64_t rows : kRowClasses) {
+    double share = balanced_share(all, rows, host, link_rate);
+    if (rows == kRowClasses[0] && link_share >= 0) share = link_share;
+    Route& route = parts.routes.emplace_back(home);
+    route.most_rows = rows;
+    if (share >= kAlmostAll) {
+      bring_all(with_slots, parts.groups, route);
+    } else {
+      bring_share(share, with_slots, parts.groups, route);
+    }
+  }
+  bring_all(with_slots, parts.groups, parts.routes.emplace_back(home));
 }
 
 }  // namespace shoehorn

@@ -60,10 +60,10 @@ class Architecture {
   virtual std::vector<RotaryTable> rotary_tables(const Batch& /*batch*/) const { return {}; }
 
   /// Computes a pass: stores keys and values of every row (the caches are advanced by the caller)
-  /// and fills logits [pass.wanted().size(), vocab_size] in host memory. Throws FileError from the
+  /// and fills the result of the rows that pass.wanted() names. Throws FileError from the
   /// stream.
   virtual void forward(const Pass& pass, WeightStore& weights, Runtime& runtime,
-                       std::span<float> logits) const = 0;
+                       const PassResult& result) const = 0;
 };
 
 /// The architecture that config.json's `model_type` names. Throws UnsupportedError listing those

@@ -304,10 +304,11 @@ void gather_wanted(const Pass& pass, std::size_t first, std::span<const float> x
 }  // namespace
 
 void language_head(const WeightView& norm, const WeightView& head, float rms_norm_eps,
-                   std::span<const float> x, const Pass& pass, std::span<float> logits,
+                   std::span<const float> x, const Pass& pass, const PassResult& result,
                    Device device, Runtime& runtime) {
   ExecContext& ctx = runtime.on(device);
   const bool on_card = device.kind == DeviceKind::kCuda;
+  assert(on_card || result.likeliest.empty());
   const auto width = static_cast<std::size_t>(norm.shape.elements());
   const auto vocab = static_cast<std::size_t>(head.shape[0]);
   const std::size_t wanted = pass.wanted().size();
@@ -316,14 +317,20 @@ void language_head(const WeightView& norm, const WeightView& head, float rms_nor
   for (std::size_t first = 0; first < wanted; first += step) {
     const WorkspaceScope scope(ctx.workspace);
     const std::size_t count = std::min(step, wanted - first);
-    const auto target = logits.subspan(first * vocab, count * vocab);
     const auto last = ctx.workspace.take<float>(count * width);
-    const auto y = on_card ? ctx.workspace.take<float>(count * vocab) : target;
+    const auto y = on_card ? ctx.workspace.take<float>(count * vocab)
+                           : result.logits.subspan(first * vocab, count * vocab);
     const auto rows = static_cast<std::int64_t>(count);
     gather_wanted(pass, first, x, width, last, device, ctx);
     rms_norm(last, vector_on(device, norm, runtime), rms_norm_eps, rows, last, ctx);
     project({{&head, &no_bias, y}}, last, rows, device, runtime);
-    if (on_card) runtime.deliver(device, y, target);
+    if (!result.likeliest.empty()) {
+      const auto best = ctx.workspace.take<std::int32_t>(count);
+      cuda::argmax(y.data(), rows, static_cast<std::int64_t>(vocab), best.data(), ctx);
+      runtime.deliver(device, best.data(), result.likeliest.data() + first, best.size_bytes());
+    } else if (on_card) {
+      runtime.deliver(device, y.data(), result.logits.data() + first * vocab, y.size_bytes());
+    }
   }
 }
 

@@ -88,10 +88,10 @@ void attend(const AttentionParams& params, const Pass& pass, std::int64_t layer,
             std::span<const float> q, std::span<const float> k, std::span<const float> v,
             std::span<float> out, Device device, Runtime& runtime);
 
-/// logits[i, :] = head · RMSNorm(x[pass.wanted()[i], :]); x [rows, hidden_size] on `device`, logits
-/// in host memory.
+/// logits[i, :] = head · RMSNorm(x[pass.wanted()[i], :]); x [rows, hidden_size] on `device`. The
+/// result is the logits, or, of a CUDA device, the likeliest ids alone.
 void language_head(const WeightView& norm, const WeightView& head, float rms_norm_eps,
-                   std::span<const float> x, const Pass& pass, std::span<float> logits,
+                   std::span<const float> x, const Pass& pass, const PassResult& result,
                    Device device, Runtime& runtime);
 
 /// On a CUDA device the head computes so many rows at a time: a large vocabulary's logits of all

@@ -112,7 +112,7 @@ class Llama final : public Architecture {
   std::size_t workspace_bytes(std::int64_t rows, std::int64_t logits_rows) const override;
   std::vector<RotaryTable> rotary_tables(const Batch& batch) const override;
   void forward(const Pass& pass, WeightStore& weights, Runtime& runtime,
-               std::span<float> logits) const override;
+               const PassResult& result) const override;
 
  private:
   void decoder_layer(const WeightStore::Lease& w, std::int64_t layer, const Pass& pass,
@@ -229,7 +229,7 @@ std::vector<RotaryTable> Llama::rotary_tables(const Batch& batch) const {
 }
 
 void Llama::forward(const Pass& pass, WeightStore& weights, Runtime& runtime,
-                    std::span<float> logits) const {
+                    const PassResult& result) const {
   ActivationRow x(runtime, pass.rows() * c_.hidden_size, runtime.group_device(0));
   embed(pass, 0, 0, weights, x.span(), runtime.group_device(0), runtime);
   for (std::int64_t layer = 0; layer < c_.num_hidden_layers; ++layer) {
@@ -244,7 +244,7 @@ void Llama::forward(const Pass& pass, WeightStore& weights, Runtime& runtime,
   const Device device = runtime.group_device(head);
   x.move_to(device);
   const WeightStore::Lease w = weights.take(head, runtime.on(device).queue);
-  language_head(w[kNorm], w[kLmHead], c_.rms_norm_eps, x.span(), pass, logits, device, runtime);
+  language_head(w[kNorm], w[kLmHead], c_.rms_norm_eps, x.span(), pass, result, device, runtime);
 }
 
 void Llama::decoder_layer(const WeightStore::Lease& w, std::int64_t layer, const Pass& pass,

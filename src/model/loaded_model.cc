@@ -1,6 +1,7 @@
 #include "model/loaded_model.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "kernels/attention_cuda.h"
 #include "kernels/linear.h"
 #include "kernels/linear_cuda.h"
+#include "kernels/rows_cuda.h"
 #include "model/blocks.h"
 #include "model/pass.h"
 
@@ -27,9 +29,8 @@ std::vector<Runtime::Place> places_of(const ModelParts& parts) {
     places.push_back({device, card ? parts.card_workspace_bytes : parts.workspace_bytes});
   };
   add(Device{});
-  for (const Device device : parts.home.group_devices) add(device);
-  if (parts.link) {
-    for (const Device device : parts.link->group_devices) add(device);
+  for (const Route& route : parts.routes) {
+    for (const Device device : route.group_devices) add(device);
   }
   for (const Device device : parts.kv_devices) add(device);
   for (const WeightGroup& group : parts.groups) {
@@ -42,9 +43,9 @@ std::vector<Runtime::Place> places_of(const ModelParts& parts) {
 
 /// The CUDA device that computes every group and holds every weight, if there is one.
 std::optional<Device> only_card(const ModelParts& parts) {
-  const Device device = parts.home.group_devices.front();
+  const Device device = parts.routes.front().group_devices.front();
   if (device.kind != DeviceKind::kCuda) return std::nullopt;
-  for (const Device other : parts.home.group_devices) {
+  for (const Device other : parts.routes.front().group_devices) {
     if (other != device) return std::nullopt;
   }
   for (const WeightGroup& group : parts.groups) {
@@ -118,6 +119,7 @@ std::size_t card_workspace_bytes(const Architecture& architecture, std::int64_t 
       static_cast<std::size_t>(kCardLogitsRows * (shape.vocab_size + 2 * shape.hidden_size)) *
       sizeof(float);
   return architecture.workspace_bytes(max_rows, 0) + kernels + logits +
+         cuda::argmax_workspace_bytes(kCardLogitsRows) +
          Pass::table_bytes(max_rows, static_cast<std::int64_t>(shape.layers.size()),
                            2 * rotary_floats);
 }
@@ -184,10 +186,11 @@ void LoadedModel::check(std::span<const BatchSequence> sequences) const {
 }
 
 const Route& LoadedModel::route_of(std::int64_t rows) const {
-  return parts_.link && rows >= parts_.link_rows ? *parts_.link : parts_.home;
+  return *std::ranges::find_if(parts_.routes,
+                               [rows](const Route& route) { return rows <= route.most_rows; });
 }
 
-std::int64_t LoadedModel::most_rows(const Route& route) const {
+std::int64_t LoadedModel::pass_rows(const Route& route) const {
   const auto on_card = [](Device device) { return device.kind == DeviceKind::kCuda; };
   const std::vector<WeightGroup>& groups = weights_->groups();
   for (std::size_t g = 1; g < groups.size(); ++g) {
@@ -200,7 +203,7 @@ std::int64_t LoadedModel::most_rows(const Route& route) const {
   return std::max(parts_.card_rows, parts_.max_rows);
 }
 
-void LoadedModel::run_pass(const Batch& batch, const Route& route, std::span<float> logits) const {
+void LoadedModel::run_pass(const Batch& batch, const Route& route, const PassResult& result) const {
   runtime_->set_route(route);
   const Pass pass(batch, parts_.architecture->rotary_tables(batch), *runtime_);
   std::vector<std::pair<std::size_t, Device>> brought;
@@ -210,28 +213,28 @@ void LoadedModel::run_pass(const Batch& batch, const Route& route, std::span<flo
     brought.emplace_back(group, route.group_devices[group]);
   }
   weights_->begin_pass(brought);
-  const auto forward = [&] { parts_.architecture->forward(pass, *weights_, *runtime_, logits); };
-  if (recorded_ && recorded_->run(pass, forward, logits)) return;
+  const auto forward = [&] { parts_.architecture->forward(pass, *weights_, *runtime_, result); };
+  if (recorded_ && recorded_->run(pass, forward, result)) return;
   forward();
 }
 
-void LoadedModel::run(std::span<const BatchSequence> sequences, std::span<float> logits) const {
-  check(sequences);
-  const std::lock_guard lock(mutex_);
+void LoadedModel::run_passes(std::span<const BatchSequence> sequences, const Route& route,
+                             const PassResult& result) const {
+  const auto vocab = static_cast<std::size_t>(parts_.architecture->shape().vocab_size);
   std::vector<std::int64_t> before;
   for (const BatchSequence& sequence : sequences) before.push_back(sequence.kv->length());
   try {
     std::size_t at = 0;
-    std::int64_t rows = 0;
-    for (const BatchSequence& sequence : sequences) {
-      rows += static_cast<std::int64_t>(sequence.ids.size());
-    }
-    const Route& route = route_of(rows);
-    for (const Batch& pass : cut_into_passes(sequences, most_rows(route))) {
-      const std::size_t size = pass.logits_rows().size() *
-                               static_cast<std::size_t>(parts_.architecture->shape().vocab_size);
-      run_pass(pass, route, logits.subspan(at, size));
-      at += size;
+    for (const Batch& pass : cut_into_passes(sequences, pass_rows(route))) {
+      const std::size_t wanted = pass.logits_rows().size();
+      PassResult part;
+      if (result.likeliest.empty()) {
+        part.logits = result.logits.subspan(at * vocab, wanted * vocab);
+      } else {
+        part.likeliest = result.likeliest.subspan(at, wanted);
+      }
+      run_pass(pass, route, part);
+      at += wanted;
       for (const BatchSequence& sequence : pass.sequences) {
         sequence.kv->advance(static_cast<std::int64_t>(sequence.ids.size()));
       }
@@ -239,6 +242,52 @@ void LoadedModel::run(std::span<const BatchSequence> sequences, std::span<float>
   } catch (...) {
     for (std::size_t i = 0; i < sequences.size(); ++i) sequences[i].kv->truncate(before[i]);
     throw;
+  }
+}
+
+namespace {
+
+std::int64_t rows_of(std::span<const BatchSequence> sequences) {
+  std::int64_t rows = 0;
+  for (const BatchSequence& sequence : sequences) {
+    rows += static_cast<std::int64_t>(sequence.ids.size());
+  }
+  return rows;
+}
+
+/// As cuda::argmax() has it.
+std::int32_t likeliest_of(std::span<const float> logits) {
+  std::int32_t best = -1;
+  float largest = -std::numeric_limits<float>::infinity();
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (!(logits[i] > largest) && !(best < 0 && logits[i] == largest)) continue;
+    largest = logits[i];
+    best = static_cast<std::int32_t>(i);
+  }
+  return best;
+}
+
+}  // namespace
+
+void LoadedModel::run(std::span<const BatchSequence> sequences, std::span<float> logits) const {
+  check(sequences);
+  const std::lock_guard lock(mutex_);
+  run_passes(sequences, route_of(rows_of(sequences)), {.logits = logits});
+}
+
+void LoadedModel::run_likeliest(std::span<const BatchSequence> sequences,
+                                std::span<std::int32_t> ids) const {
+  check(sequences);
+  const Route& route = route_of(rows_of(sequences));
+  if (route.group_devices.back().kind == DeviceKind::kCuda) {
+    const std::lock_guard lock(mutex_);
+    return run_passes(sequences, route, {.logits = {}, .likeliest = ids});
+  }
+  const auto vocab = static_cast<std::size_t>(parts_.architecture->shape().vocab_size);
+  std::vector<float> logits(ids.size() * vocab);
+  run(sequences, logits);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    ids[i] = likeliest_of(std::span(logits).subspan(i * vocab, vocab));
   }
 }
 

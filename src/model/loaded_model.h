@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -25,9 +24,8 @@ struct ModelParts {
   std::unique_ptr<const Checkpoint> checkpoint;
   std::unique_ptr<const Architecture> architecture;
   std::vector<WeightGroup> groups;
-  Route home;                 // of passes of few rows: groups where most of their bytes live
-  std::optional<Route> link;  // of passes of at least link_rows rows
-  std::int64_t link_rows = 0;
+  /// Of calls of few rows first; the last takes any number.
+  std::vector<Route> routes;
   std::vector<Device> kv_devices;  // where each layer's cache lies
   std::unique_ptr<DeviceMemory> memory;
   std::unique_ptr<ThreadPool> pool;
@@ -76,12 +74,18 @@ class LoadedModel {
   /// outside the vocabulary, FileError from the stream; caches then keep what they held before.
   void run(std::span<const BatchSequence> sequences, std::span<float> logits) const;
 
+  /// The same, but only the likeliest ids of the wanted rows: where a CUDA device computes the head
+  /// its logits stay there.
+  void run_likeliest(std::span<const BatchSequence> sequences, std::span<std::int32_t> ids) const;
+
  private:
   void check(std::span<const BatchSequence> sequences) const;
   const Route& route_of(std::int64_t rows) const;
   /// Rows of a pass at most: those of cards where nothing of the route is multiplied elsewhere.
-  std::int64_t most_rows(const Route& route) const;
-  void run_pass(const Batch& batch, const Route& route, std::span<float> logits) const;
+  std::int64_t pass_rows(const Route& route) const;
+  void run_passes(std::span<const BatchSequence> sequences, const Route& route,
+                  const PassResult& result) const;
+  void run_pass(const Batch& batch, const Route& route, const PassResult& result) const;
 
   ModelParts parts_;
   std::unique_ptr<Runtime> runtime_;

@@ -25,6 +25,14 @@ struct RotaryView {
   std::span<const float> sin;
 };
 
+/// What a pass gives to the host: one of the two.
+struct PassResult {
+  std::span<float> logits;  // [wanted, vocab_size]
+  /// [wanted]: the ids of the largest logits, the lowest where several are, -1 where a row holds no
+  /// number. Of a head on a CUDA device alone.
+  std::span<std::int32_t> likeliest = {};
+};
+
 /// Lives while its pass runs; what it needs on CUDA devices lies at the bottom of their workspaces,
 /// at addresses that depend on the batch's shape alone. Borrows batch and runtime.
 class Pass {

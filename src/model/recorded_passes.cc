@@ -14,11 +14,15 @@ constexpr std::size_t kMostRecordings = 64;
 }  // namespace
 
 bool RecordedPasses::run(const Pass& pass, const std::function<void()>& forward,
-                         std::span<float> logits) {
+                         const PassResult& result) {
   if (pass.rows() > kMostRows || pass.most_rows() != 1) return false;
   const Shape shape{.rows = pass.rows(),
                     .wanted = static_cast<std::int64_t>(pass.wanted().size()),
-                    .positions = pass.most_positions()};
+                    .positions = pass.most_positions(),
+                    .likeliest = !result.likeliest.empty()};
+  const std::span<std::byte> target = result.likeliest.empty()
+                                          ? std::as_writable_bytes(result.logits)
+                                          : std::as_writable_bytes(result.likeliest);
   cuda::Queue& queue = *runtime_.on(device_).queue;
   const auto found = recordings_.find(shape);
   if (found == recordings_.end()) {
@@ -31,8 +35,8 @@ bool RecordedPasses::run(const Pass& pass, const std::function<void()>& forward,
   }
   Recording& recording = found->second;
   if (!recording.graph) {
-    recording.logits = cuda::PinnedMemory(logits.size_bytes());
-    runtime_.set_recorded_output(recording.logits.bytes());
+    recording.result = cuda::PinnedMemory(target.size());
+    runtime_.set_recorded_output(recording.result.bytes());
     try {
       recording.graph = std::make_unique<cuda::Graph>(queue, forward);
     } catch (...) {
@@ -43,7 +47,7 @@ bool RecordedPasses::run(const Pass& pass, const std::function<void()>& forward,
   }
   recording.graph->launch(queue);
   queue.synchronize();
-  if (!logits.empty()) std::memcpy(logits.data(), recording.logits.data(), logits.size_bytes());
+  if (!target.empty()) std::memcpy(target.data(), recording.result.data(), target.size());
   return true;
 }
 

@@ -23,7 +23,7 @@ class RecordedPasses {
   /// Runs a pass from its recording, and records it where one of its shape came before; a shape's
   /// first pass only prepares (kernels are loaded, products are planned). False where `forward` has
   /// to be called: the first pass of a shape, and passes that are worth no recording.
-  bool run(const Pass& pass, const std::function<void()>& forward, std::span<float> logits);
+  bool run(const Pass& pass, const std::function<void()>& forward, const PassResult& result);
 
  private:
   /// Two passes of one shape differ in what the pass's tables hold, and nothing else.
@@ -31,11 +31,12 @@ class RecordedPasses {
     std::int64_t rows = 0;
     std::int64_t wanted = 0;
     std::int64_t positions = 0;
+    bool likeliest = false;
     auto operator<=>(const Shape&) const = default;
   };
   struct Recording {
     std::unique_ptr<cuda::Graph> graph;  // null until a second pass comes
-    cuda::PinnedMemory logits;
+    cuda::PinnedMemory result;
   };
 
   Runtime& runtime_;

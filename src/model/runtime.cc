@@ -86,13 +86,10 @@ void Runtime::send_pinned(Device device, void* target, std::size_t bytes) {
   place.sent->record(*place.queue);
 }
 
-void Runtime::deliver(Device from, std::span<const float> values, std::span<float> target) {
-  if (recorded_output_.empty()) {
-    copy(Device{}, target.data(), from, values.data(), values.size_bytes());
-    return;
-  }
-  cuda::copy_async(*seat(from).queue, recorded_output_.data(), values.data(), values.size_bytes());
-  recorded_output_ = recorded_output_.subspan(values.size_bytes());
+void Runtime::deliver(Device from, const void* values, void* target, std::size_t bytes) {
+  if (recorded_output_.empty()) return copy(Device{}, target, from, values, bytes);
+  cuda::copy_async(*seat(from).queue, recorded_output_.data(), values, bytes);
+  recorded_output_ = recorded_output_.subspan(bytes);
 }
 
 }  // namespace shoehorn

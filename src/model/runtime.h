@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <list>
 #include <memory>
 #include <optional>
@@ -25,6 +26,7 @@ struct Route {
   /// The groups whose weights come to the CUDA device that computes them from host memory and disk;
   /// those of others are multiplied where they live.
   std::vector<std::size_t> brought = {};
+  std::int64_t most_rows = std::numeric_limits<std::int64_t>::max();  // that go this way in a call
 };
 
 /// Used by one pass at a time.
@@ -62,7 +64,7 @@ class Runtime {
   /// While a graph is recorded, what a pass gives to the host goes here, page-locked, in order.
   void set_recorded_output(std::span<std::byte> output) { recorded_output_ = output; }
   /// Copies results from a device to the host: at once, or, in a recording, when the graph is run.
-  void deliver(Device from, std::span<const float> values, std::span<float> target);
+  void deliver(Device from, const void* values, void* target, std::size_t bytes);
 
  private:
   struct Seat {

@@ -44,7 +44,7 @@ inline bool has_card(const std::vector<Accelerator>& accelerators) {
 
 /// Every group is computed on a CUDA device: its own, else `card`, where the rest of it comes.
 inline Route link_route(const ModelParts& parts, Device card) {
-  Route route{.group_devices = parts.home.group_devices};
+  Route route{.group_devices = parts.routes.front().group_devices};
   for (std::size_t g = 1; g < parts.groups.size(); ++g) {
     if (route.group_devices[g].kind != DeviceKind::kCuda) route.group_devices[g] = card;
     if (route.group_devices[g] == card) route.brought.push_back(g);
@@ -65,10 +65,10 @@ inline std::unique_ptr<LoadedModel> load_test_model(const std::filesystem::path&
                      .strict = true,
                      .quantization = options.quantization ? &*options.quantization : nullptr});
   parts.groups = place_weights(model, options.device_of, options.compute, options.parity);
-  parts.home.group_devices = compute_devices(parts.groups);
+  parts.routes = {Route{.group_devices = compute_devices(parts.groups)}};
+  const std::vector<Device>& home = parts.routes.front().group_devices;
   const auto layers = static_cast<std::ptrdiff_t>(parts.architecture->shape().layers.size());
-  parts.kv_devices.assign(parts.home.group_devices.begin() + 1,
-                          parts.home.group_devices.begin() + 1 + layers);
+  parts.kv_devices.assign(home.begin() + 1, home.begin() + 1 + layers);
   parts.memory = std::make_unique<DeviceMemory>(options.accelerators);
   parts.pool = std::make_unique<ThreadPool>(options.threads);
   parts.isa = options.isa;
@@ -84,7 +84,7 @@ inline std::unique_ptr<LoadedModel> load_test_model(const std::filesystem::path&
         card_workspace_bytes(*parts.architecture, options.max_rows, 8, 4096, options.kv_dtype);
   }
   if (options.link) {
-    parts.link = link_route(parts, *options.link);
+    parts.routes = {link_route(parts, *options.link)};
     parts.weights.link_devices = {*options.link};
   }
   return std::make_unique<LoadedModel>(std::move(parts));
