@@ -92,7 +92,8 @@ TEST_F(BlasCuda, IntegerProductsAreExact) {
       for (std::int64_t j = 0; j < n; ++j) {
         std::int32_t expected = 0;
         for (std::int64_t i = 0; i < k; ++i) {
-          expected += x[static_cast<std::size_t>(m * k + i)] * w[static_cast<std::size_t>(j * k + i)];
+          expected +=
+              x[static_cast<std::size_t>(m * k + i)] * w[static_cast<std::size_t>(j * k + i)];
         }
         ASSERT_EQ(got[static_cast<std::size_t>(m * n + j)], expected) << k << " " << m << " " << j;
       }

@@ -1,8 +1,7 @@
-#include "kernels/decode_weight_cuda.h"
-
 #include <algorithm>
 
 #include "cuda/check.h"
+#include "kernels/decode_weight_cuda.h"
 #include "kernels/formats_cuda.h"
 #include "kernels/lanes_cuda.h"
 
@@ -64,8 +63,7 @@ __global__ void decode_four_bit_eights(const FourBitAddresses at, const std::int
   } else {
     absmax = at.absmax[block];
   }
-  const std::uint32_t codes =
-      reinterpret_cast<const std::uint32_t*>(at.packed)[first_eight + i];
+  const std::uint32_t codes = reinterpret_cast<const std::uint32_t*>(at.packed)[first_eight + i];
   Eight<Out> values;
 #pragma unroll
   for (int j = 0; j < 8; ++j) {
@@ -88,8 +86,8 @@ void run_four_bit(const WeightView& weight, std::int64_t first, std::int64_t cou
   }
   queue.make_current();
   const auto blocks = static_cast<unsigned>(ceil_div(eights, kThreads));
-  const auto kernel = weight.form.nested ? decode_four_bit_eights<Out, true>
-                                         : decode_four_bit_eights<Out, false>;
+  const auto kernel =
+      weight.form.nested ? decode_four_bit_eights<Out, true> : decode_four_bit_eights<Out, false>;
   kernel<<<blocks, kThreads, 0, queue.stream()>>>(format.at, first * k / 8, eights,
                                                   format.block_shift, out);
   check_launch(queue, "decode_four_bit");

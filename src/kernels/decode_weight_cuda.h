@@ -13,9 +13,8 @@ namespace shoehorn::cuda {
 /// out[i, :] = row ids[i] of the table, or row i where ids is null, bit for bit as decode_row()
 /// gives it.
 ///
-///   table [.., width]      any dtype that decode_row() takes, rows `row_bytes` apart, any alignment
-///   row_ids [count]        on the card, in range; or null
-///   out [count, width]     float32
+///   table [.., width]      any dtype that decode_row() takes, rows `row_bytes` apart, any
+///   alignment row_ids [count]        on the card, in range; or null out [count, width]     float32
 void decode_rows(DType dtype, const std::byte* table, std::int64_t row_bytes, std::int64_t width,
                  const std::int32_t* row_ids, std::int64_t count, float* out, Queue& queue);
 

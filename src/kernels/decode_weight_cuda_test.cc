@@ -60,8 +60,8 @@ std::vector<std::byte> patterns(DType dtype, std::int64_t count) {
 
 TEST_F(DecodeWeightCuda, FloatsAreTheSameBits) {
   CudaMachine card(kSmallWorkspace);
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kF64, DType::kF8E4M3,
-                            DType::kF8E5M2}) {
+  for (const DType dtype :
+       {DType::kF32, DType::kF16, DType::kBF16, DType::kF64, DType::kF8E4M3, DType::kF8E5M2}) {
     for (const std::int64_t width : {1, 7, 256, 65536 + 3}) {
       for (const std::size_t offset : {0, 1}) {
         const std::int64_t count = 2 * width;
@@ -185,7 +185,8 @@ TEST_F(DecodeWeightCuda, RowsOfXAreRounded) {
         for (std::int64_t i = 0; i < ldo; ++i) {
           const std::uint16_t expected =
               i < k ? f32_to_bf16(x[static_cast<std::size_t>(m * k + i)]) : std::uint16_t{0};
-          ASSERT_EQ(got[static_cast<std::size_t>(m * ldo + i)], expected) << k << " " << m << " " << i;
+          ASSERT_EQ(got[static_cast<std::size_t>(m * ldo + i)], expected)
+              << k << " " << m << " " << i;
         }
       }
     }

@@ -152,8 +152,10 @@ void with_plain_format(DType dtype, const std::byte* table, std::int64_t row_byt
     case DType::kQ4_K: return body(BlockFormat<quant::BlockQ4_K, kSuperBlock>{table, row_bytes});
     case DType::kQ5_K: return body(BlockFormat<quant::BlockQ5_K, kSuperBlock>{table, row_bytes});
     case DType::kQ6_K: return body(BlockFormat<quant::BlockQ6_K, kSuperBlock>{table, row_bytes});
-    case DType::kIQ4_NL: return body(BlockFormat<quant::BlockIQ4_NL, kSmallBlock>{table, row_bytes});
-    case DType::kIQ4_XS: return body(BlockFormat<quant::BlockIQ4_XS, kSuperBlock>{table, row_bytes});
+    case DType::kIQ4_NL:
+      return body(BlockFormat<quant::BlockIQ4_NL, kSmallBlock>{table, row_bytes});
+    case DType::kIQ4_XS:
+      return body(BlockFormat<quant::BlockIQ4_XS, kSuperBlock>{table, row_bytes});
     case DType::kMXFP4: return body(BlockFormat<quant::BlockMXFP4, kSmallBlock>{table, row_bytes});
     default:
       throw UnsupportedError(

@@ -44,8 +44,7 @@ bool are_alike(Way way, const WeightView& a, const WeightView& b) {
   return false;
 }
 
-void run_alike(Way way, std::span<const LinearTask> tasks, const Activations& x,
-               ExecContext& ctx) {
+void run_alike(Way way, std::span<const LinearTask> tasks, const Activations& x, ExecContext& ctx) {
   switch (way) {
     case Way::kStored: return linear_dot(tasks, x, *ctx.queue);
     case Way::kValues: return linear_dot_values(tasks.front(), x, *ctx.queue);

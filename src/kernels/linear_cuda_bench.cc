@@ -110,12 +110,11 @@ void bench_case(Bench& bench, const Form& form, const Sizes& size, std::int64_t 
   const std::span<float> y_span(reinterpret_cast<float*>(y.data()),
                                 static_cast<std::size_t>(rows * size.n));
   const double values = static_cast<double>(rows) * static_cast<double>(size.n + size.k);
-  const double flops = 2.0 * static_cast<double>(rows) * static_cast<double>(size.n) *
-                       static_cast<double>(size.k);
-  bench.run(name, {.bytes = weights.bytes() + 4 * values, .flops = rows > 8 ? flops : 0},
-            [&](std::size_t i) {
-              linear(weights.at(i), {}, x_span, rows, y_span, bench.context());
-            });
+  const double flops =
+      2.0 * static_cast<double>(rows) * static_cast<double>(size.n) * static_cast<double>(size.k);
+  bench.run(
+      name, {.bytes = weights.bytes() + 4 * values, .flops = rows > 8 ? flops : 0},
+      [&](std::size_t i) { linear(weights.at(i), {}, x_span, rows, y_span, bench.context()); });
 }
 
 }  // namespace

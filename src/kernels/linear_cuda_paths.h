@@ -32,8 +32,9 @@ struct Activations {
 /// rows and the card alone.
 void linear_dot(std::span<const LinearTask> tasks, const Activations& x, const Queue& queue);
 
-/// The same for one weight of any other plain dtype, or of four bits in any shape and place: a value
-/// is decoded where it is multiplied. x is rounded to a four-bit weight's compute dtype first.
+/// The same for one weight of any other plain dtype, or of four bits in any shape and place: a
+/// value is decoded where it is multiplied. x is rounded to a four-bit weight's compute dtype
+/// first.
 void linear_dot_values(const LinearTask& task, const Activations& x, const Queue& queue);
 
 /// Whether linear_four_bit_dot() can read such a weight: whole groups of 32 codes in 16-byte loads.

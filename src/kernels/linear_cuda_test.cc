@@ -149,8 +149,8 @@ TEST_F(LinearCuda, AddsToWhatIsThere) {
       const auto x = random_floats(rows * k, 2);
       const auto bias = random_floats(20, 3);
       const auto before = random_floats(rows * 20, 4, 10);
-      const auto y = multiply(
-          card, {.weight = &weight, .x = x, .rows = rows, .bias = bias, .add_to = before});
+      const auto y =
+          multiply(card, {.weight = &weight, .x = x, .rows = rows, .bias = bias, .add_to = before});
       // 64-bit weights are rounded to bfloat16 for many rows.
       if (dtype == DType::kF64 && rows > 8) w = rounded(ComputeDtype::kBF16, w);
       const auto expected =
@@ -248,8 +248,8 @@ TEST_F(LinearCuda, OtherDtypesAreDecoded) {
           const WeightView weight(TensorView{dtype, {outputs, k}, bytes.data(), Device{}});
           auto values = values_of(weight);
           auto x = random_floats(rows * k, 2);
-          const auto y = multiply(
-              card, {.weight = &weight, .x = x, .rows = rows, .weight_offset = offset});
+          const auto y =
+              multiply(card, {.weight = &weight, .x = x, .rows = rows, .weight_offset = offset});
           if (rows > 8) {
             values = rounded(ComputeDtype::kBF16, values);
             x = rounded(ComputeDtype::kBF16, x);
@@ -293,9 +293,8 @@ TEST_F(LinearCuda, CanBeRecorded) {
     const auto eager = card.make<float>(static_cast<std::size_t>(rows * 64));
     const auto replayed = card.make<float>(static_cast<std::size_t>(rows * 64));
     linear(view, {}, on_card, rows, eager, card.context());
-    const cuda::Graph graph(card.queue(), [&] {
-      linear(view, {}, on_card, rows, replayed, card.context());
-    });
+    const cuda::Graph graph(card.queue(),
+                            [&] { linear(view, {}, on_card, rows, replayed, card.context()); });
     graph.launch(card.queue());
     EXPECT_TRUE(same_bits(card.download(replayed), card.download(eager))) << rows;
   }
@@ -308,8 +307,12 @@ TEST_F(LinearCuda, WorkspaceIsEnough) {
       const std::size_t bytes = cuda::linear_workspace_bytes(rows, k, outputs);
       CudaMachine card(bytes);
       for (const DType dtype : kStored) {
-        expect_exact(card, {.dtype = dtype, .rows = rows, .outputs = outputs, .k = k,
-                            .weight_offset = 1, .x_offset = 1});
+        expect_exact(card, {.dtype = dtype,
+                            .rows = rows,
+                            .outputs = outputs,
+                            .k = k,
+                            .weight_offset = 1,
+                            .x_offset = 1});
       }
     }
   }

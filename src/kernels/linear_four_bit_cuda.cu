@@ -88,8 +88,8 @@ __device__ void stage_x(const FourBitJob& job, int first_chunk, int chunks, floa
 #pragma unroll
   for (int m = 0; m < kRows; ++m) {
     if (m >= job.rows) break;
-    const auto* const from = reinterpret_cast<const float4*>(
-        job.x + std::int64_t{m} * job.k + std::int64_t{first_chunk} * kCodes);
+    const auto* const from = reinterpret_cast<const float4*>(job.x + std::int64_t{m} * job.k +
+                                                             std::int64_t{first_chunk} * kCodes);
     for (int i = static_cast<int>(threadIdx.x); i < fours; i += kThreads) {
       float4 four = from[i];
       four = {rounded(four.x, job.dtype), rounded(four.y, job.dtype), rounded(four.z, job.dtype),
@@ -221,7 +221,8 @@ __global__ void __launch_bounds__(kThreads, 1)
       // Two chunks on their way while one is worked on.
       Loads<kOutputs> even;
       Loads<kOutputs> odd;
-      if (lane < end) load<kOutputs, kNested>(part, first_chunks, tile + lane, job.block_shift, even);
+      if (lane < end)
+        load<kOutputs, kNested>(part, first_chunks, tile + lane, job.block_shift, even);
       if (lane + kWarp < end) {
         load<kOutputs, kNested>(part, first_chunks, tile + lane + kWarp, job.block_shift, odd);
       }
@@ -261,8 +262,7 @@ void share_blocks(FourBitJob& job, std::int64_t outputs, int multiprocessors, in
   std::int64_t before = 0;
   for (int i = 0; i < job.count; ++i) {
     FourBitPart& part = job.parts[i];
-    const std::int64_t share =
-        (before + part.n) * others / outputs - before * others / outputs + 1;
+    const std::int64_t share = (before + part.n) * others / outputs - before * others / outputs + 1;
     before += part.n;
     part.first_block = next;
     part.blocks = static_cast<std::int32_t>(std::min(share, ceil_div(part.n, group)));
@@ -319,8 +319,7 @@ void linear_four_bit_dot(std::span<const LinearTask> tasks, const Activations& x
   FourBitJob job{.x = x.x,
                  .rows = static_cast<int>(x.rows),
                  .k = static_cast<int>(x.k),
-                 .block_shift =
-                     std::countr_zero(static_cast<std::uint64_t>(first.form.blocksize)),
+                 .block_shift = std::countr_zero(static_cast<std::uint64_t>(first.form.blocksize)),
                  .dtype = first.compute.dtype};
   std::int64_t outputs = 0;
   for (const LinearTask& task : tasks) {

@@ -176,7 +176,8 @@ TEST_F(LinearFourBitCuda, ManyWeightsOfOneXAreAsEachAlone) {
     const FourBitWeight c(fp4, 700, k, 3);  // a table of its own
     const std::vector<WeightView> views = {a.view(), b.view(), c.view()};
     std::vector<CardProduct> products;
-    for (const WeightView& view : views) products.push_back({.weight = &view, .x = x, .rows = rows});
+    for (const WeightView& view : views)
+      products.push_back({.weight = &view, .x = x, .rows = rows});
     const auto together = multiply_many(card, products);
     for (std::size_t i = 0; i < products.size(); ++i) {
       EXPECT_TRUE(same_bits(together[i], multiply(card, products[i]))) << rows << " " << i;

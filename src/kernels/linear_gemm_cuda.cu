@@ -19,7 +19,7 @@ constexpr int kThreads = 256;
 constexpr std::int64_t kFewRows = 128;
 constexpr std::int64_t kFewRowsBytes = std::int64_t{16} << 20;
 constexpr std::int64_t kManyRowsBytes = std::int64_t{64} << 20;
-constexpr std::int64_t kLeastRows = 128;  // the tiles of tensor cores' products
+constexpr std::int64_t kLeastRows = 128;    // the tiles of tensor cores' products
 constexpr std::int64_t kRowAlignment = 16;  // bytes, of rows of operands
 
 std::int64_t round_up(std::int64_t value, std::int64_t step) {
@@ -61,8 +61,7 @@ Operand operand_of(const Activations& x, DType dtype, ExecContext& ctx) {
     return {reinterpret_cast<const std::byte*>(x.x), depth};
   }
   std::byte* const data =
-      ctx.workspace
-          .take<std::byte>(static_cast<std::size_t>(x.rows * depth * value_bytes(dtype)))
+      ctx.workspace.take<std::byte>(static_cast<std::size_t>(x.rows * depth * value_bytes(dtype)))
           .data();
   round_rows(x.x, x.rows, x.k, dtype, data, depth, *ctx.queue);
   return {data, depth};
@@ -80,8 +79,8 @@ void dot_in_turns(const LinearTask& task, const Activations& x, const Queue& que
   for (std::int64_t first = 0; first < x.rows; first += kMostDotRows) {
     const std::int64_t count = std::min(kMostDotRows, x.rows - first);
     LinearTask some = task;
-    some.y = task.y.subspan(static_cast<std::size_t>(first * n),
-                            static_cast<std::size_t>(count * n));
+    some.y =
+        task.y.subspan(static_cast<std::size_t>(first * n), static_cast<std::size_t>(count * n));
     linear_few(some, x.some(first, count), queue);
   }
 }

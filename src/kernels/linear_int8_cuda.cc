@@ -25,20 +25,22 @@ std::int64_t round_up(std::int64_t value, std::int64_t step) {
 
 // As many whole steps as fit, one at least, and no more than there are.
 std::int64_t outputs_in(std::int64_t bytes, std::int64_t bytes_each, std::int64_t n) {
-  return std::min(round_up(n, kStep), std::max(bytes / bytes_each / kStep, std::int64_t{1}) * kStep);
+  return std::min(round_up(n, kStep),
+                  std::max(bytes / bytes_each / kStep, std::int64_t{1}) * kStep);
 }
 
 Int8Rows take_rows(std::int64_t rows, std::int64_t k, Workspace& workspace) {
   const std::int64_t ldq = round_up(k, kInt8RowAlignment);
   const auto columns = static_cast<std::size_t>(k);
   // The integer product reads whole steps of rows; what is behind the last is never looked at.
-  return {.q = workspace.take<std::int8_t>(static_cast<std::size_t>(round_up(rows, kStep) * ldq))
-                   .data(),
-          .ldq = ldq,
-          .stats = workspace.take<float>(static_cast<std::size_t>(rows)).data(),
-          .is_column = workspace.take<std::uint8_t>(columns).data(),
-          .columns = workspace.take<std::int32_t>(columns).data(),
-          .column_count = workspace.take<std::int32_t>(1).data()};
+  return {
+      .q =
+          workspace.take<std::int8_t>(static_cast<std::size_t>(round_up(rows, kStep) * ldq)).data(),
+      .ldq = ldq,
+      .stats = workspace.take<float>(static_cast<std::size_t>(rows)).data(),
+      .is_column = workspace.take<std::uint8_t>(columns).data(),
+      .columns = workspace.take<std::int32_t>(columns).data(),
+      .column_count = workspace.take<std::int32_t>(1).data()};
 }
 
 // A few rows at a time: what cuBLASLt does not take.
@@ -48,8 +50,8 @@ void dot_in_turns(const LinearTask& task, const Activations& x, const Int8Rows& 
   for (std::int64_t first = 0; first < x.rows; first += kMostDotRows) {
     const std::int64_t count = std::min(kMostDotRows, x.rows - first);
     LinearTask some = task;
-    some.y = task.y.subspan(static_cast<std::size_t>(first * n),
-                            static_cast<std::size_t>(count * n));
+    some.y =
+        task.y.subspan(static_cast<std::size_t>(first * n), static_cast<std::size_t>(count * n));
     int8_dot({&some, 1}, x.some(first, count), rows.some(first), queue);
   }
 }

@@ -19,9 +19,9 @@ inline constexpr std::int64_t kInt8RowAlignment = 16;
 struct Int8Rows {
   std::int8_t* q = nullptr;  // [rows, ldq], zero in outlier columns and from k on
   std::int64_t ldq = 0;
-  float* stats = nullptr;           // [rows]
+  float* stats = nullptr;             // [rows]
   std::uint8_t* is_column = nullptr;  // [k], 1 where a row has an outlier
-  std::int32_t* columns = nullptr;  // [k], those columns, ascending
+  std::int32_t* columns = nullptr;    // [k], those columns, ascending
   std::int32_t* column_count = nullptr;
 
   Int8Rows some(std::int64_t first) const {

@@ -173,8 +173,7 @@ TEST_F(LinearInt8Cuda, OutlierColumnsAreFloats) {
   }
   // Every column, and more of them than a block of threads.
   for (const std::int64_t rows : {1, 30}) {
-    expect_close(card,
-                 {.rows = rows, .n = 20, .k = 2048, .threshold = 6, .outlier_columns = 2048});
+    expect_close(card, {.rows = rows, .n = 20, .k = 2048, .threshold = 6, .outlier_columns = 2048});
   }
 }
 
@@ -241,7 +240,8 @@ TEST_F(LinearInt8Cuda, ManyWeightsOfOneXAreAsEachAlone) {
   for (const std::int64_t rows : {1, 20}) {
     const auto x = random_floats(rows * 96, 2);
     std::vector<CardProduct> products;
-    for (const WeightView& view : views) products.push_back({.weight = &view, .x = x, .rows = rows});
+    for (const WeightView& view : views)
+      products.push_back({.weight = &view, .x = x, .rows = rows});
     const auto together = multiply_many(card, products);
     for (std::size_t i = 0; i < products.size(); ++i) {
       EXPECT_TRUE(same_bits(together[i], multiply(card, products[i]))) << rows << " " << i;
@@ -252,7 +252,8 @@ TEST_F(LinearInt8Cuda, ManyWeightsOfOneXAreAsEachAlone) {
 // The integer sums of one output may not fit 32 bits.
 TEST_F(LinearInt8Cuda, DepthsBeyondAnInt32AreExact) {
   CudaMachine card;
-  for (const std::int64_t rows : {1, 9}) expect_same_bits(card, {.rows = rows, .n = 3, .k = 140000});
+  for (const std::int64_t rows : {1, 9})
+    expect_same_bits(card, {.rows = rows, .n = 3, .k = 140000});
 }
 
 TEST_F(LinearInt8Cuda, WorkspaceIsEnough) {

@@ -66,8 +66,8 @@ __global__ void __launch_bounds__(kDotThreads) dot_int8(const __grid_constant__ 
 #pragma unroll
   for (int o = 0; o < kOutputs; ++o) {
     const std::int64_t n = group * kOutputs + o;
-    weights[o] = reinterpret_cast<const std::int8_t*>(part.weight) +
-                 (n < part.n ? n : part.n - 1) * job.k;
+    weights[o] =
+        reinterpret_cast<const std::int8_t*>(part.weight) + (n < part.n ? n : part.n - 1) * job.k;
   }
 
   int sums[kOutputs][kRows] = {};
@@ -142,8 +142,8 @@ __global__ void __launch_bounds__(kDotThreads) dot_int8(const __grid_constant__ 
   const int m = lane % kRows;
   const std::int64_t n = group * kOutputs + lane / kRows;
   if (lane >= kCount || m >= job.rows || n >= part.n) return;
-  float value = int8_scaled(static_cast<float>(mine), job.in.stats[m], scales.scb_of(n),
-                            scales.constant);
+  float value =
+      int8_scaled(static_cast<float>(mine), job.in.stats[m], scales.scb_of(n), scales.constant);
   if (part.bias != nullptr) value = __fadd_rn(value, part.bias[n]);
   if (column_count > 0) value = __fadd_rn(value, outliers);
   float* const to = part.y + m * part.n + n;

@@ -10,8 +10,8 @@
 namespace shoehorn::cuda {
 namespace {
 
-constexpr int kTile = 64;     // rows, and outputs
-constexpr int kSide = 16;     // threads a side of the tile, each with 4 x 4 outputs
+constexpr int kTile = 64;  // rows, and outputs
+constexpr int kSide = 16;  // threads a side of the tile, each with 4 x 4 outputs
 constexpr int kEach = kTile / kSide;
 constexpr int kColumns = 32;  // outlier columns at a time
 constexpr int kThreads = kSide * kSide;
@@ -104,8 +104,7 @@ __global__ void copy_rows(const std::int8_t* cb, const std::int64_t n, const std
   if (i >= count * chunks) return;
   const std::int64_t row = first + i / chunks;
   const std::int64_t column = i % chunks * 16;
-  const uint4 codes =
-      row < n ? gather_bytes(cb + row * k + column, k - column) : uint4{0, 0, 0, 0};
+  const uint4 codes = row < n ? gather_bytes(cb + row * k + column, k - column) : uint4{0, 0, 0, 0};
   reinterpret_cast<uint4*>(out)[i] = codes;
 }
 

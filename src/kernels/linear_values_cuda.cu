@@ -22,8 +22,7 @@ __global__ void __launch_bounds__(kDotThreads)
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int split = part.split;
-  const std::int64_t n =
-      std::int64_t{blockIdx.x} * (kDotWarps / split) + warp / split;
+  const std::int64_t n = std::int64_t{blockIdx.x} * (kDotWarps / split) + warp / split;
   const std::int64_t row = n < part.n ? n : part.n - 1;
   float sums[1][kRows] = {};
   for (std::int64_t i = warp % split * kWarp + lane; i < k; i += split * kWarp) {
@@ -39,8 +38,8 @@ __global__ void __launch_bounds__(kDotThreads)
 }
 
 template <typename Format>
-void run_dot(const Format& format, const LinearTask& task, const Activations& x,
-             ComputeDtype dtype, const Queue& queue) {
+void run_dot(const Format& format, const LinearTask& task, const Activations& x, ComputeDtype dtype,
+             const Queue& queue) {
   const DotParts parts = dot_parts({&task, 1}, x.k, kWarp, 1, queue.card());
   if (parts.blocks == 0) return;
   queue.make_current();

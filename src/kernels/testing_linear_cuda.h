@@ -17,12 +17,12 @@ namespace shoehorn::cuda_test {
 
 struct CardProduct {
   const WeightView* weight = nullptr;  // in host memory
-  std::span<const float> x;
+  std::span<const float> x = {};
   std::int64_t rows = 1;
-  std::span<const float> bias;      // may be empty
-  std::span<const float> add_to;    // y before, then added to; may be empty
-  std::size_t weight_offset = 0;    // bytes off alignment
-  std::size_t x_offset = 0;         // floats
+  std::span<const float> bias = {};    // may be empty
+  std::span<const float> add_to = {};  // y before, then added to; may be empty
+  std::size_t weight_offset = 0;       // bytes off alignment
+  std::size_t x_offset = 0;            // floats
 };
 
 inline std::span<const std::byte> weight_bytes(const WeightView& weight) {
