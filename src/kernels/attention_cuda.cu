@@ -8,6 +8,7 @@
 #include "cuda/check.h"
 #include "kernels/attention_cuda.h"
 #include "kernels/attention_cuda_paths.h"
+#include "kernels/launch_cuda.h"
 
 namespace shoehorn::cuda {
 namespace {
@@ -40,6 +41,8 @@ __device__ void store_head(const float* from, T* to, int head_dim, int first, in
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     store_tokens(const AttentionJob job, const std::int64_t first_block, const bool is_wide) {
+  let_next_begin();
+  follow();
   const std::int64_t block = first_block + blockIdx.x;
   const std::int64_t s = block / job.most_rows;
   const auto token = static_cast<int>(block % job.most_rows);
@@ -66,9 +69,8 @@ void run_store(const AttentionJob& job, const Queue& queue) {
   constexpr std::int64_t kMostBlocksOfAGrid = std::int64_t{1} << 30;
   for (std::int64_t first = 0; first < blocks; first += kMostBlocksOfAGrid) {
     const auto count = static_cast<unsigned>(std::min(kMostBlocksOfAGrid, blocks - first));
-    store_tokens<T><<<count, kThreads, 0, queue.stream()>>>(job, first, is_wide);
+    launch_following(queue, "store_kv", store_tokens<T>, count, kThreads, 0, job, first, is_wide);
   }
-  check_launch(queue, "store_kv");
 }
 
 // ---- joining ----
@@ -77,6 +79,8 @@ void run_store(const AttentionJob& job, const Queue& queue) {
 __global__ void __launch_bounds__(kThreads)
     join_parts(const AttentionJob job, const AttentionParts parts, const int grain) {
   __shared__ float weights[kMostSplits];
+  let_next_begin();
+  follow();
   const SequenceRows sequence = job.sequences[blockIdx.y];
   if (sequence.rows == 0) return;
   const KeyRange seen = keys_seen(sequence, 0, job.params.sliding_window);
@@ -164,8 +168,7 @@ void join_attention_parts(const AttentionJob& job, const AttentionParts& parts, 
   // gridDim.y ends at 65,535; so many sequences are never split.
   const dim3 grid(static_cast<unsigned>(job.params.heads),
                   static_cast<unsigned>(job.sequence_count));
-  join_parts<<<grid, kThreads, 0, queue.stream()>>>(job, parts, grain);
-  check_launch(queue, "attention");
+  launch_following(queue, "attention", join_parts, grid, kThreads, 0, job, parts, grain);
 }
 
 void store_kv(const AttentionJob& job, ExecContext& ctx) {

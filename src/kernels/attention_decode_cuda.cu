@@ -16,6 +16,7 @@
 
 #include "cuda/check.h"
 #include "kernels/attention_cuda_paths.h"
+#include "kernels/launch_cuda.h"
 #include "kernels/mma_cuda.h"
 
 namespace shoehorn::cuda {
@@ -246,6 +247,8 @@ __global__ void __launch_bounds__(kThreads)
     decode(const AttentionJob job, const AttentionParts parts, const int runs_of_heads) {
   using Work = Decode<T, kDims, kHeadTiles>;
   __shared__ typename Work::Shared shared;
+  let_next_begin();
+  follow();
   const SequenceRows sequence = job.sequences[blockIdx.z];
   if (sequence.rows == 0) return;
   const KeyRange seen = keys_seen(sequence, 0, job.params.sliding_window);
@@ -322,9 +325,8 @@ void launch(const AttentionJob& job, const AttentionParts& parts, const Queue& q
     its_parts.stats += first * job.params.heads * parts.splits;
     const dim3 grid(static_cast<unsigned>(parts.splits), static_cast<unsigned>(job.kv_heads * runs),
                     static_cast<unsigned>(some.sequence_count));
-    decode<T, kDims, kHeadTiles>
-        <<<grid, kThreads, 0, queue.stream()>>>(some, its_parts, static_cast<int>(runs));
-    check_launch(queue, "attention");
+    launch_following(queue, "attention", decode<T, kDims, kHeadTiles>, grid, kThreads, 0, some,
+                     its_parts, static_cast<int>(runs));
   }
 }
 

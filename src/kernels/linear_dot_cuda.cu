@@ -3,6 +3,7 @@
 // lane and many of them on their way at once; x comes from the nearest cache.
 #include "cuda/check.h"
 #include "kernels/dot_parts_cuda.h"
+#include "kernels/launch_cuda.h"
 #include "kernels/weight_loads_cuda.h"
 
 namespace shoehorn::cuda {
@@ -78,6 +79,7 @@ __global__ void __launch_bounds__(kDotThreads)
   constexpr int kValues = Stored<T>::kValues;
   constexpr int kSteps = 8 / kOutputs;  // 16-byte loads of a lane on their way: 8
   __shared__ float scratch[kDotWarps * kOutputs * kRows];
+  let_next_begin();
   const DotPart& part = parts.of_block(blockIdx.x);
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -98,6 +100,7 @@ __global__ void __launch_bounds__(kDotThreads)
   float sums[kOutputs][kRows] = {};
   const int chunks = (k + kValues - 1) / kValues;
   const int stride = split * kWarp;
+  bool has_followed = false;
   for (int chunk = warp % split * kWarp + lane; chunk < chunks; chunk += kSteps * stride) {
     uint4 bytes[kSteps][kOutputs];
 #pragma unroll
@@ -111,6 +114,9 @@ __global__ void __launch_bounds__(kDotThreads)
                                               row_bytes - std::int64_t{at} * 16);
       }
     }
+    // The first weights are on their way before x is there.
+    if (!has_followed) follow();
+    has_followed = true;
 #pragma unroll
     for (int s = 0; s < kSteps; ++s) {
       const int at = chunk + s * stride;
@@ -134,6 +140,7 @@ __global__ void __launch_bounds__(kDotThreads)
     }
   }
 
+  if (!has_followed) follow();
   const float sum = collect_sums<kOutputs, kRows>(sums, split, scratch);
   const int m = lane % kRows;
   const std::int64_t n = group * kOutputs + lane / kRows;
@@ -152,9 +159,8 @@ void run_dot(std::span<const LinearTask> tasks, const Activations& x, const Queu
   const auto kernel =
       is_aligned_all ? dot<T, kRows, kOutputs, true> : dot<T, kRows, kOutputs, false>;
   queue.make_current();
-  kernel<<<static_cast<unsigned>(parts.blocks), kDotThreads, 0, queue.stream()>>>(
-      parts, x.x, static_cast<int>(x.rows), static_cast<int>(x.k));
-  check_launch(queue, "linear_dot");
+  launch_following(queue, "linear_dot", kernel, static_cast<unsigned>(parts.blocks), kDotThreads, 0,
+                   parts, x.x, static_cast<int>(x.rows), static_cast<int>(x.k));
 }
 
 // More rows of W side by side where more rows of x are read for them.

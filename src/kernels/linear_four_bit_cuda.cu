@@ -18,6 +18,7 @@
 #include "cuda/check.h"
 #include "kernels/dot_parts_cuda.h"
 #include "kernels/formats_cuda.h"
+#include "kernels/launch_cuda.h"
 #include "kernels/weight_loads_cuda.h"
 
 namespace shoehorn::cuda {
@@ -173,6 +174,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     dot_four_bit(const __grid_constant__ FourBitJob job) {
   extern __shared__ __align__(128) std::byte shared[];
   __shared__ float nested_map[256];
+  let_next_begin();
   std::byte* const table = shared;
   auto* const x4 = reinterpret_cast<float4*>(shared + kTableBytes);
 
@@ -195,6 +197,16 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
     nested_offset = *part.at.nested_offset;
   }
+  // The first codes are on their way before x is there.
+  const std::int64_t own_group = std::int64_t{warp} * part.blocks + block;
+#pragma unroll
+  for (int o = 0; o < kOutputs; ++o) {
+    const std::int64_t n = own_group * kOutputs + o;
+    for (int chunk = lane; chunk < min(chunks, 4 * kWarp) && n < part.n; chunk += kWarp) {
+      prefetch(part.at.packed + (n * chunks + chunk) * 16);
+    }
+  }
+  follow();
   if (is_one_tile) stage_x<kRows>(job, 0, chunks, x4);
   __syncthreads();
 
@@ -288,9 +300,8 @@ void launch(FourBitJob& job, std::int64_t outputs, const Queue& queue) {
                              static_cast<int>(bytes)),
         "cudaFuncSetAttribute", queue.ordinal(), bytes);
   const FourBitPart& last = job.parts[job.count - 1];
-  kernel<<<static_cast<unsigned>(last.first_block + last.blocks), kThreads, bytes,
-           queue.stream()>>>(job);
-  check_launch(queue, "linear_four_bit");
+  launch_following(queue, "linear_four_bit", kernel,
+                   static_cast<unsigned>(last.first_block + last.blocks), kThreads, bytes, job);
 }
 
 template <bool kNested>

@@ -8,6 +8,7 @@
 #include "cuda/check.h"
 #include "kernels/dot_parts_cuda.h"
 #include "kernels/int8_output_cuda.h"
+#include "kernels/launch_cuda.h"
 #include "kernels/weight_loads_cuda.h"
 
 namespace shoehorn::cuda {
@@ -54,6 +55,7 @@ __global__ void __launch_bounds__(kDotThreads) dot_int8(const __grid_constant__ 
   constexpr int kCount = kOutputs * kRows;
   constexpr int kSteps = 8 / kOutputs;
   __shared__ Total totals[kDotWarps * kCount];
+  let_next_begin();
   const DotPart& part = job.parts.of_block(blockIdx.x);
   const Int8Scales& scales = job.scales[&part - job.parts.at];
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
@@ -73,6 +75,7 @@ __global__ void __launch_bounds__(kDotThreads) dot_int8(const __grid_constant__ 
   int sums[kOutputs][kRows] = {};
   const int chunks = (job.k + kCodes - 1) / kCodes;
   const int stride = split * kWarp;
+  bool has_followed = false;
   for (int chunk = warp % split * kWarp + lane; chunk < chunks; chunk += kSteps * stride) {
     uint4 bytes[kSteps][kOutputs];
 #pragma unroll
@@ -85,6 +88,9 @@ __global__ void __launch_bounds__(kDotThreads) dot_int8(const __grid_constant__ 
                                : gather_bytes(weights[o] + at * kCodes, job.k - at * kCodes);
       }
     }
+    // The first weights are on their way before the codes of x are there.
+    if (!has_followed) follow();
+    has_followed = true;
 #pragma unroll
     for (int s = 0; s < kSteps; ++s) {
       const int at = chunk + s * stride;
@@ -99,6 +105,7 @@ __global__ void __launch_bounds__(kDotThreads) dot_int8(const __grid_constant__ 
     }
   }
 
+  if (!has_followed) follow();
   Total mine = 0;
 #pragma unroll
   for (int i = 0; i < kCount; ++i) {
@@ -171,8 +178,8 @@ void run_dot(std::span<const LinearTask> tasks, const Activations& x, const Int8
                       : is_aligned_all ? dot_int8<kRows, kOutputs, true, false>
                                        : dot_int8<kRows, kOutputs, false, false>;
   queue.make_current();
-  kernel<<<static_cast<unsigned>(job.parts.blocks), kDotThreads, 0, queue.stream()>>>(job);
-  check_launch(queue, "linear_int8_dot");
+  launch_following(queue, "linear_int8_dot", kernel, static_cast<unsigned>(job.parts.blocks),
+                   kDotThreads, 0, job);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "cuda/check.h"
 #include "kernels/int8_output_cuda.h"
 #include "kernels/lanes_cuda.h"
+#include "kernels/launch_cuda.h"
 #include "kernels/weight_loads_cuda.h"
 
 namespace shoehorn::cuda {
@@ -30,12 +31,17 @@ struct FinishJob {
   bool accumulate = false;
 };
 
+// Which of a tile's outputs a thread has: four rows kSide apart, and four outputs side by side.
+// kWide: those four are read and written at once.
+template <bool kWide>
 __global__ void __launch_bounds__(kThreads) finish(const __grid_constant__ FinishJob job) {
-  // A word more a row: lanes that write a column of a tile meet in no bank.
-  __shared__ float x_tile[kColumns][kTile + 1];
-  __shared__ float w_tile[kColumns][kTile + 1];
+  // Four words more a row keep 16-byte alignment and spread columns over the banks.
+  __shared__ __align__(16) float x_tile[kColumns][kTile + 4];
+  __shared__ __align__(16) float w_tile[kColumns][kTile + 4];
+  let_next_begin();
+  follow();
   const int thread = static_cast<int>(threadIdx.x);
-  const int column = thread % kSide;
+  const int column = thread % kSide * kEach;
   const int row = thread / kSide;
   const std::int64_t first_row = std::int64_t{blockIdx.y} * kTile;
   const std::int64_t first_output = std::int64_t{blockIdx.x} * kTile;  // of these sums
@@ -44,53 +50,86 @@ __global__ void __launch_bounds__(kThreads) finish(const __grid_constant__ Finis
   float outliers[kEach][kEach] = {};
   for (std::int32_t first = 0; first < count; first += kColumns) {
     __syncthreads();
-    for (int i = thread; i < kColumns * kTile; i += kThreads) {
-      const int c = i % kColumns;
-      const int at = i / kColumns;
+    const int columns = min(count - first, kColumns);
+    for (int i = thread; i < columns * kTile; i += kThreads) {
+      const int c = i / kTile;
+      const int at = i % kTile;
       const std::int64_t m = first_row + at;
       const std::int64_t n = first_output + at;
-      const bool has_column = first + c < count;
-      const std::int64_t k = has_column ? job.in.columns[first + c] : 0;
-      x_tile[c][at] = has_column && m < job.rows ? job.x[m * job.k + k] : 0.0F;
-      w_tile[c][at] = has_column && n < job.sums.count
-                          ? int8_weight(job.cb[(job.sums.first + n) * job.k + k],
-                                        job.scales.scb_of(job.sums.first + n))
-                          : 0.0F;
+      const std::int64_t k = job.in.columns[first + c];
+      x_tile[c][at] = m < job.rows ? job.x[m * job.k + k] : 0.0F;
+      w_tile[c][at] = n < job.sums.count ? int8_weight(job.cb[(job.sums.first + n) * job.k + k],
+                                                       job.scales.scb_of(job.sums.first + n))
+                                         : 0.0F;
     }
     __syncthreads();
-    for (int c = 0; c < kColumns; ++c) {
-      float x[kEach];
-      float w[kEach];
+    for (int c = 0; c < columns; ++c) {
+      const float4 four = *reinterpret_cast<const float4*>(&w_tile[c][column]);
+      const float w[kEach] = {four.x, four.y, four.z, four.w};
 #pragma unroll
       for (int i = 0; i < kEach; ++i) {
-        x[i] = x_tile[c][row + kSide * i];
-        w[i] = w_tile[c][column + kSide * i];
-      }
+        const float x = x_tile[c][row + kSide * i];
 #pragma unroll
-      for (int i = 0; i < kEach; ++i) {
-#pragma unroll
-        for (int j = 0; j < kEach; ++j) outliers[i][j] = __fmaf_rn(x[i], w[j], outliers[i][j]);
+        for (int j = 0; j < kEach; ++j) outliers[i][j] = __fmaf_rn(x, w[j], outliers[i][j]);
       }
     }
   }
 
+  const std::int64_t in_sums = first_output + column;
+  if (in_sums >= job.sums.count) return;
+  const std::int64_t n = job.sums.first + in_sums;
+  const auto left = static_cast<int>(min(job.sums.count - in_sums, std::int64_t{kEach}));
+  float scb[kEach];
+  float bias[kEach];
 #pragma unroll
   for (int j = 0; j < kEach; ++j) {
-    const std::int64_t in_sums = first_output + column + kSide * j;
-    if (in_sums >= job.sums.count) continue;
-    const std::int64_t n = job.sums.first + in_sums;
-    const float scb = job.scales.scb_of(n);
-    const float bias = job.bias != nullptr ? job.bias[n] : 0.0F;
+    scb[j] = j < left ? job.scales.scb_of(n + j) : 0.0F;
+    bias[j] = j < left && job.bias != nullptr ? job.bias[n + j] : 0.0F;
+  }
 #pragma unroll
-    for (int i = 0; i < kEach; ++i) {
-      const std::int64_t m = first_row + row + kSide * i;
-      if (m >= job.rows) continue;
-      const auto sum = static_cast<float>(job.sums.sums[m * job.sums.ld + in_sums]);
-      float value = int8_scaled(sum, job.in.stats[m], scb, job.scales.constant);
-      if (job.bias != nullptr) value = __fadd_rn(value, bias);
+  for (int i = 0; i < kEach; ++i) {
+    const std::int64_t m = first_row + row + kSide * i;
+    if (m >= job.rows) return;
+    const std::int32_t* const from = job.sums.sums + m * job.sums.ld + in_sums;
+    float* const to = job.y + m * job.n + n;
+    std::int32_t sums[kEach] = {};
+    float values[kEach] = {};
+    if constexpr (kWide) {
+      const int4 four = *reinterpret_cast<const int4*>(from);
+      sums[0] = four.x;
+      sums[1] = four.y;
+      sums[2] = four.z;
+      sums[3] = four.w;
+      if (job.accumulate) {
+        const float4 before = *reinterpret_cast<const float4*>(to);
+        values[0] = before.x;
+        values[1] = before.y;
+        values[2] = before.z;
+        values[3] = before.w;
+      }
+    } else {
+#pragma unroll
+      for (int j = 0; j < kEach; ++j) {
+        if (j >= left) continue;
+        sums[j] = from[j];
+        if (job.accumulate) values[j] = to[j];
+      }
+    }
+    const float stat = job.in.stats[m];
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) {
+      float value = int8_scaled(static_cast<float>(sums[j]), stat, scb[j], job.scales.constant);
+      if (job.bias != nullptr) value = __fadd_rn(value, bias[j]);
       if (count > 0) value = __fadd_rn(value, outliers[i][j]);
-      float* const to = job.y + m * job.n + n;
-      *to = job.accumulate ? __fadd_rn(*to, value) : value;
+      values[j] = job.accumulate ? __fadd_rn(values[j], value) : value;
+    }
+    if constexpr (kWide) {
+      *reinterpret_cast<float4*>(to) = {values[0], values[1], values[2], values[3]};
+    } else {
+#pragma unroll
+      for (int j = 0; j < kEach; ++j) {
+        if (j < left) to[j] = values[j];
+      }
     }
   }
 }
@@ -137,8 +176,10 @@ void int8_finish(const Int8Finish& sums, const LinearTask& task, const Activatio
   const dim3 grid(static_cast<unsigned>(ceil_div(sums.count, kTile)),
                   static_cast<unsigned>(ceil_div(x.rows, kTile)));
   queue.make_current();
-  finish<<<grid, kThreads, 0, queue.stream()>>>(job);
-  check_launch(queue, "linear_int8_finish");
+  const bool is_wide = sums.count % kEach == 0 && sums.first % kEach == 0 && sums.ld % kEach == 0 &&
+                       job.n % kEach == 0 && are_aligned_16({sums.sums, job.y});
+  launch_following(queue, "linear_int8_finish", is_wide ? finish<true> : finish<false>, grid,
+                   kThreads, 0, job);
 }
 
 }  // namespace shoehorn::cuda

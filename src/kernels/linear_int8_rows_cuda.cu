@@ -4,6 +4,7 @@
 #include "cuda/check.h"
 #include "cuda/memory.h"
 #include "kernels/lanes_cuda.h"
+#include "kernels/launch_cuda.h"
 #include "kernels/linear_int8_cuda_paths.h"
 
 namespace shoehorn::cuda {
@@ -74,25 +75,42 @@ __device__ void quantize_row(const RowsJob& job, std::int64_t m, float stat) {
   }
 }
 
-// Writes the marked columns in ascending order, and their number.
+// Writes the marked columns in ascending order, and their number: 16 columns a thread at a time.
+// The flags lie in memory that goes on to a multiple of 16.
 __device__ void list_columns(const RowsJob& job, std::int32_t* scratch) {
+  constexpr std::int64_t kFlags = 16;
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   std::int32_t count = 0;
-  for (std::int64_t first = 0; first < job.k; first += kThreads) {
-    const std::int64_t i = first + threadIdx.x;
-    const bool is_column = i < job.k && job.out.is_column[i] != 0;
-    const unsigned in_warp = __ballot_sync(kAllLanes, is_column);
-    if (__syncthreads_or(in_warp != 0 ? 1 : 0) == 0) continue;
-    if (lane == 0) scratch[warp] = __popc(in_warp);
+  for (std::int64_t first = 0; first < job.k; first += kThreads * kFlags) {
+    const std::int64_t i = first + threadIdx.x * kFlags;
+    std::uint32_t marked = 0;  // a bit a column
+    if (i < job.k) {
+      const uint4 flags = *reinterpret_cast<const uint4*>(job.out.is_column + i);
+      const std::uint32_t words[4] = {flags.x, flags.y, flags.z, flags.w};
+#pragma unroll
+      for (int j = 0; j < kFlags; ++j) {
+        const bool is_column = (words[j / 4] >> (8 * (j % 4)) & 255U) != 0 && i + j < job.k;
+        marked |= (is_column ? 1U : 0U) << j;
+      }
+    }
+    if (__syncthreads_or(marked != 0 ? 1 : 0) == 0) continue;
+    const std::int32_t mine = __popc(marked);
+    std::int32_t up_to = mine;  // of this warp, this lane included
+#pragma unroll
+    for (int distance = 1; distance < kWarp; distance *= 2) {
+      const std::int32_t before = __shfl_up_sync(kAllLanes, up_to, distance);
+      if (lane >= distance) up_to += before;
+    }
+    if (lane == kWarp - 1) scratch[warp] = up_to;
     __syncthreads();
-    std::int32_t before = count;
+    std::int32_t to = count + up_to - mine;
     for (int other = 0; other < kWarps; ++other) {
-      if (other < warp) before += scratch[other];
+      if (other < warp) to += scratch[other];
       count += scratch[other];
     }
-    if (is_column) {
-      job.out.columns[before + __popc(in_warp & ((1U << lane) - 1))] = static_cast<std::int32_t>(i);
+    for (; marked != 0; marked &= marked - 1) {
+      job.out.columns[to++] = static_cast<std::int32_t>(i) + __ffs(static_cast<int>(marked)) - 1;
     }
     __syncthreads();
   }
@@ -101,6 +119,8 @@ __device__ void list_columns(const RowsJob& job, std::int32_t* scratch) {
 
 // A few rows: one block of threads does it all, in one launch.
 __global__ void __launch_bounds__(kThreads) quantize_few(const RowsJob job) {
+  let_next_begin();
+  follow();
   __shared__ std::uint32_t maxima[kWarps];
   __shared__ std::int32_t counts[kWarps];
   __shared__ float stats[kMostDotRows];
@@ -117,18 +137,24 @@ __global__ void __launch_bounds__(kThreads) quantize_few(const RowsJob job) {
 
 // Many rows: a block for each row; columns that another row's outliers mark are cleared later.
 __global__ void __launch_bounds__(kThreads) quantize_each(const RowsJob job) {
+  let_next_begin();
+  follow();
   __shared__ std::uint32_t maxima[kWarps];
   const float stat = scan_row(job, blockIdx.x, maxima);
   quantize_row<false>(job, blockIdx.x, stat);
 }
 
 __global__ void __launch_bounds__(kThreads) list_all(const RowsJob job) {
+  let_next_begin();
+  follow();
   __shared__ std::int32_t counts[kWarps];
   list_columns(job, counts);
 }
 
 // A block for each row.
 __global__ void clear_columns(const Int8Rows rows) {
+  let_next_begin();
+  follow();
   std::int8_t* const q = rows.q + std::int64_t{blockIdx.x} * rows.ldq;
   const std::int32_t count = *rows.column_count;
   for (std::int32_t i = static_cast<std::int32_t>(threadIdx.x); i < count;
@@ -144,17 +170,13 @@ void quantize_rows(const Activations& x, float threshold, const Int8Rows& rows,
   const RowsJob job{.x = x.x, .k = x.k, .rows = x.rows, .threshold = threshold, .out = rows};
   queue.make_current();
   if (x.rows <= kMostDotRows) {
-    quantize_few<<<1, kThreads, 0, queue.stream()>>>(job);
-    return check_launch(queue, "quantize_rows");
+    return launch_following(queue, "quantize_rows", quantize_few, 1, kThreads, 0, job);
   }
   fill_async(queue, rows.is_column, 0, static_cast<std::size_t>(x.k));
   const auto blocks = static_cast<unsigned>(x.rows);
-  quantize_each<<<blocks, kThreads, 0, queue.stream()>>>(job);
-  check_launch(queue, "quantize_rows");
-  list_all<<<1, kThreads, 0, queue.stream()>>>(job);
-  check_launch(queue, "outlier columns");
-  clear_columns<<<blocks, 64, 0, queue.stream()>>>(rows);
-  check_launch(queue, "outlier columns");
+  launch_following(queue, "quantize_rows", quantize_each, blocks, kThreads, 0, job);
+  launch_following(queue, "outlier columns", list_all, 1, kThreads, 0, job);
+  launch_following(queue, "outlier columns", clear_columns, blocks, 64, 0, rows);
 }
 
 }  // namespace shoehorn::cuda

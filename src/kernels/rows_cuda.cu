@@ -5,6 +5,7 @@
 #include "cuda/check.h"
 #include "cuda/queue.h"
 #include "kernels/lanes_cuda.h"
+#include "kernels/launch_cuda.h"
 #include "kernels/rows_cuda.h"
 
 namespace shoehorn::cuda {
@@ -70,6 +71,8 @@ struct Round {
 // The first `fours` runs of four, then what is left up to `size`.
 template <typename Each>
 __global__ void for_each(const Each each, const std::int64_t fours, const std::int64_t size) {
+  let_next_begin();
+  follow();
   const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
   const std::int64_t first = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   for (std::int64_t i = first; i < fours; i += step) each.four(i);
@@ -82,9 +85,8 @@ void run_each(const Each& each, std::size_t count, const Queue& queue, const cha
   const auto size = static_cast<std::int64_t>(count);
   const std::int64_t fours = each.is_aligned() ? size / 4 : 0;
   queue.make_current();
-  for_each<<<blocks_for(fours > 0 ? fours : size, queue), kThreads, 0, queue.stream()>>>(
-      each, fours, size);
-  check_launch(queue, name);
+  launch_following(queue, name, for_each<Each>, blocks_for(fours > 0 ? fours : size, queue),
+                   kThreads, 0, each, fours, size);
 }
 
 // ---- rms_norm ----
@@ -93,6 +95,8 @@ void run_each(const Each& each, std::size_t count, const Queue& queue, const cha
 template <int kFours>
 __global__ void __launch_bounds__(1024)
     rms_norm_fours(const float4* x, const float4* weight, float eps, int fours, float4* y) {
+  let_next_begin();
+  follow();
   __shared__ float scratch[kWarp];
   const float4* const row = x + std::int64_t{blockIdx.x} * fours;
   float4* const to = y + std::int64_t{blockIdx.x} * fours;
@@ -125,6 +129,8 @@ __global__ void __launch_bounds__(1024)
 
 __global__ void rms_norm_any(const float* x, const float* weight, float eps, std::int64_t width,
                              float* y) {
+  let_next_begin();
+  follow();
   __shared__ float scratch[kWarp];
   const float* const row = x + blockIdx.x * width;
   float* const to = y + blockIdx.x * width;
@@ -158,6 +164,8 @@ struct Rotary {
 // blockIdx.x is the row. kWide: four angles a thread, whose values are 16-byte aligned.
 template <bool kWide>
 __global__ void rotate_halves(const Rotary job) {
+  let_next_begin();
+  follow();
   constexpr int kStep = kWide ? 4 : 1;
   const int steps = job.n / kStep;
   const std::int64_t row = blockIdx.x;
@@ -190,6 +198,8 @@ __global__ void rotate_halves(const Rotary job) {
 // kWide: two pairs a thread.
 template <bool kWide>
 __global__ void rotate_pairs(const Rotary job) {
+  let_next_begin();
+  follow();
   constexpr int kStep = kWide ? 2 : 1;
   const int steps = job.n / kStep;
   const std::int64_t row = blockIdx.x;
@@ -268,8 +278,8 @@ void rms_norm(std::span<const float> x, std::span<const float> weight, float eps
   const std::int64_t fours = width / 4;
   const bool is_wide = width % 4 == 0 && are_aligned_16({x.data(), weight.data(), y.data()});
   if (!is_wide || fours > 1024 * kMostFours) {
-    rms_norm_any<<<grid, threads_for(width), 0, queue.stream()>>>(x.data(), weight.data(), eps,
-                                                                  width, y.data());
+    launch_following(queue, "rms_norm", rms_norm_any, grid, threads_for(width), 0, x.data(),
+                     weight.data(), eps, width, y.data());
   } else {
     const auto* const from = reinterpret_cast<const float4*>(x.data());
     const auto* const by = reinterpret_cast<const float4*>(weight.data());
@@ -277,14 +287,13 @@ void rms_norm(std::span<const float> x, std::span<const float> weight, float eps
     const int size = static_cast<int>(fours);
     // The width alone decides, so that a row's sum does not depend on how many rows there are.
     if (fours <= 1024) {
-      rms_norm_fours<1><<<grid, threads_for(fours), 0, queue.stream()>>>(from, by, eps, size, to);
+      launch_following(queue, "rms_norm", rms_norm_fours<1>, grid, threads_for(fours), 0, from, by,
+                       eps, size, to);
     } else {
-      rms_norm_fours<kMostFours>
-          <<<grid, threads_for(ceil_div(fours, kMostFours)), 0, queue.stream()>>>(from, by, eps,
-                                                                                  size, to);
+      launch_following(queue, "rms_norm", rms_norm_fours<kMostFours>, grid,
+                       threads_for(ceil_div(fours, kMostFours)), 0, from, by, eps, size, to);
     }
   }
-  check_launch(queue, "rms_norm");
 }
 
 void apply_rotary_halves(std::span<float> x, const RotaryShape& shape, std::span<const float> cos,
@@ -296,11 +305,12 @@ void apply_rotary_halves(std::span<float> x, const RotaryShape& shape, std::span
   const bool is_wide = job.n % 4 == 0 && shape.head_dim % 4 == 0 &&
                        are_aligned_16({x.data(), cos.data(), sin.data()});
   if (is_wide) {
-    rotate_halves<true><<<rotary_grid(shape, 4), kThreads, 0, queue.stream()>>>(job);
+    launch_following(queue, "apply_rotary_halves", rotate_halves<true>, rotary_grid(shape, 4),
+                     kThreads, 0, job);
   } else {
-    rotate_halves<false><<<rotary_grid(shape, 1), kThreads, 0, queue.stream()>>>(job);
+    launch_following(queue, "apply_rotary_halves", rotate_halves<false>, rotary_grid(shape, 1),
+                     kThreads, 0, job);
   }
-  check_launch(queue, "apply_rotary_halves");
 }
 
 void apply_rotary_pairs(std::span<float> x, const RotaryShape& shape, std::span<const float> cos,
@@ -312,11 +322,12 @@ void apply_rotary_pairs(std::span<float> x, const RotaryShape& shape, std::span<
   const bool is_wide = job.n % 2 == 0 && shape.head_dim % 4 == 0 && is_aligned(x.data(), 16) &&
                        is_aligned(cos.data(), 8) && is_aligned(sin.data(), 8);
   if (is_wide) {
-    rotate_pairs<true><<<rotary_grid(shape, 2), kThreads, 0, queue.stream()>>>(job);
+    launch_following(queue, "apply_rotary_pairs", rotate_pairs<true>, rotary_grid(shape, 2),
+                     kThreads, 0, job);
   } else {
-    rotate_pairs<false><<<rotary_grid(shape, 1), kThreads, 0, queue.stream()>>>(job);
+    launch_following(queue, "apply_rotary_pairs", rotate_pairs<false>, rotary_grid(shape, 1),
+                     kThreads, 0, job);
   }
-  check_launch(queue, "apply_rotary_pairs");
 }
 
 }  // namespace shoehorn::cuda

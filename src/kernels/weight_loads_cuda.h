@@ -16,6 +16,11 @@ __device__ inline uint4 load_once(const void* at) {
   return bytes;
 }
 
+/// Asks for the line of an address to come to the card's shared cache.
+__device__ inline void prefetch(const void* at) {
+  asm volatile("prefetch.global.L2 [%0];" : : "l"(at));
+}
+
 /// 16 bytes at any address, of which only the first `count` are read; the others are 0.
 __device__ inline uint4 gather_bytes(const void* at, std::int64_t count) {
   std::uint32_t words[4] = {};
