@@ -44,8 +44,8 @@ struct LoadOptions {
   std::int64_t max_context = 0;
   /// Sequences that advance together.
   std::int64_t max_batch = 1;
-  /// Of the layers in host memory, the share that comes to a CUDA device in passes of few rows (0 to
-  /// 1) while the CPU computes the others; below 0: what lets both take equally long.
+  /// Of the layers in host memory, the share that comes to a CUDA device in passes of few rows (0
+  /// to 1) while the CPU computes the others; below 0: what lets both take equally long.
   double link_share = -1;
   /// Threads that compute; 0: the processors that affinity and cgroup quota allow.
   int threads = 0;
