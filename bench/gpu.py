@@ -108,7 +108,7 @@ def build(args: argparse.Namespace, tools: Tools, limit_s: float) -> dict:
     configure = ["cmake", "--preset", "cuda", *args.cmake]
     said, problem = run_text(configure, limit_s)
     if not problem:
-        targets = ["shoehorn", "cuda_tests", "cuda_bench"]
+        targets = ["shoehorn", "cuda_checks", "cuda_bench"]
         jobs = str(len(os.sched_getaffinity(0)))
         said, problem = run_text(
             ["cmake", "--build", "--preset", "cuda", "-j", jobs, "--target", *targets], limit_s
@@ -223,10 +223,11 @@ def rates(record: dict) -> dict[str, float]:
     host = result_of(record, "doctor")
     if host:
         found["host_gb_s"] = host["rates"]["memory_gb_s"]
-    card = result_of(record, "kernels") or {}
-    for key in ("copy_gb_s", "matrix_tflop_s", "link_gb_s", "link_back_gb_s"):
-        if card.get(key):
-            found[key] = card[key]
+        cards = host.get("cuda", {}).get("cards", [])
+        found |= {key: value for key, value in (cards[0]["rates"] or {}).items() if value} if cards else {}
+    # What the kernels were timed beside, where both are there.
+    bench = result_of(record, "kernels") or {}
+    found |= {key: bench[key] for key in ("copy_gb_s", "matrix_tflop_s") if bench.get(key)}
     return found
 
 

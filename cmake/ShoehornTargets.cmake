@@ -49,13 +49,14 @@ function(shoehorn_folder name)
   set_property(GLOBAL APPEND PROPERTY SHOEHORN_FOLDERS shoehorn_${name})
 endfunction()
 
-# shoehorn_tests(NAME SOURCES a_test.cc ... [LINKS ...])
-#   One test program a folder, NAME_tests; it finds its data under SHOEHORN_TEST_DATA.
+# shoehorn_tests(NAME SOURCES a_test.cc ... [LINKS ...] [LABEL label])
+#   One test program a folder, NAME_tests; it finds its data under SHOEHORN_TEST_DATA. What needs a card
+#   has the label cuda: the target cuda_checks builds it, `ctest -L cuda` runs it.
 function(shoehorn_tests name)
   if(NOT SHOEHORN_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+  cmake_parse_arguments(ARG "" "LABEL" "SOURCES;LINKS" ${ARGN})
   add_executable(${name}_tests ${ARG_SOURCES})
   target_link_libraries(${name}_tests PRIVATE ${ARG_LINKS} shoehorn_options GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name}_tests PRIVATE
@@ -64,6 +65,10 @@ function(shoehorn_tests name)
   if(name IN_LIST SHOEHORN_PARSER_FOLDERS)
     add_dependencies(parsers ${name}_tests)
     set_property(TEST ${name}_tests PROPERTY LABELS parsers)
+  endif()
+  if(ARG_LABEL)
+    set_property(TEST ${name}_tests PROPERTY LABELS ${ARG_LABEL})
+    add_dependencies(${ARG_LABEL}_checks ${name}_tests)
   endif()
 endfunction()
 

@@ -152,7 +152,7 @@ fi
 if ! find_nvcc; then
   say "SKIPPED the build with CUDA: there is no nvcc, on the PATH or in /usr/local/cuda/bin"
   skipped=$((skipped + 1))
-elif build cuda configure_and_build cuda "shoehorn shoehorn_archive cuda_tests" \
+elif build cuda configure_and_build cuda "shoehorn shoehorn_archive cuda_checks cuda_bench" \
   -D SHOEHORN_CUDA_ARCHITECTURES="$cuda_architectures"; then
   # The same command line, whether there is a card or not; then what needs one.
   run_tests cuda build/cuda -R '^cli$'

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <iomanip>
-#include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -11,6 +10,7 @@
 
 #include "shoehorn/error.h"
 
+#include "api/card_report.h"
 #include "base/disk_probe.h"
 #include "base/machine.h"
 #include "base/memory_status.h"
@@ -18,7 +18,6 @@
 #include "base/thread_pool.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/model_path.h"
-#include "cuda/card.h"
 #include "kernels/probe.h"
 #include "weights/device_memory.h"
 
@@ -57,46 +56,9 @@ std::vector<std::string> complaints(const MachineFacts& machine, const MemorySta
   return result;
 }
 
-/// "13.0" of 13000; empty for 0.
-std::string cuda_version(int version) {
-  return version == 0 ? std::string() : str_cat(version / 1000, ".", version % 1000 / 10);
-}
-
-/// Nothing where the card does not say, or fails.
-std::optional<std::size_t> free_bytes(const cuda::Card& card) {
-  try {
-    return cuda::free_bytes(card.ordinal);
-  } catch (const DeviceError&) {
-    return std::nullopt;
-  }
-}
-
-nlohmann::ordered_json cuda_json() {
-  const cuda::Cards& found = cuda::find_cards();
-  const auto version = [](int number) {
-    return number == 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(cuda_version(number));
-  };
-  nlohmann::ordered_json json = {{"driver", version(found.driver_version)},
-                                 {"runtime", version(found.runtime_version)},
-                                 {"obstacle", found.why_none},
-                                 {"cards", nlohmann::ordered_json::array()}};
-  for (const cuda::Card& card : found.cards) {
-    const auto free = free_bytes(card);
-    json["cards"].push_back(
-        {{"device", str_cat("cuda:", card.ordinal)},
-         {"name", card.name},
-         {"pci_bus_id", card.pci_bus_id},
-         {"compute_capability", str_cat(card.major, ".", card.minor)},
-         {"multiprocessors", card.multiprocessors},
-         {"memory_bytes", card.memory_bytes},
-         {"free_bytes", free ? nlohmann::ordered_json(*free) : nlohmann::ordered_json()},
-         {"l2_bytes", card.l2_bytes}});
-  }
-  return json;
-}
-
 nlohmann::ordered_json report_json(const MachineFacts& machine, const MemoryStatus& memory,
-                                   const MachineRates& rates, const ProbeOptions& options) {
+                                   const MachineRates& rates, const std::vector<CardReport>& cards,
+                                   const ProbeOptions& options) {
   nlohmann::ordered_json json;
   const ProcessorFacts& processor = machine.processor;
   json["processor"] = {{"name", processor.name},         {"architecture", processor.architecture},
@@ -126,7 +88,7 @@ nlohmann::ordered_json report_json(const MachineFacts& machine, const MemoryStat
   json["gpu_driver"] =
       machine.gpus.driver_version ? nlohmann::ordered_json(*machine.gpus.driver_version) : nullptr;
   json["gpu_obstacle"] = machine.gpus.obstacle;
-  json["cuda"] = cuda_json();
+  json["cuda"] = nlohmann::ordered_json::parse(cards_json(cards));
   json["accelerators"] = nlohmann::ordered_json::array();
   for (const Accelerator& accelerator : find_accelerators()) {
     json["accelerators"].push_back(
@@ -142,25 +104,9 @@ std::string gib(std::uint64_t bytes) {
   return out.str();
 }
 
-std::string cuda_text() {
-  const cuda::Cards& found = cuda::find_cards();
-  std::ostringstream out;
-  for (const cuda::Card& card : found.cards) {
-    out << "card        cuda:" << card.ordinal << ", " << card.name << ", compute capability "
-        << card.major << '.' << card.minor << ", ";
-    if (const auto free = free_bytes(card)) out << gib(*free) << " free of ";
-    out << gib(card.memory_bytes) << '\n';
-  }
-  if (found.cards.empty()) out << "cards       none: " << found.why_none << '\n';
-  if (found.runtime_version == 0) return out.str();
-  const std::string driver = cuda_version(found.driver_version);
-  out << "cuda        " << (driver.empty() ? "no driver" : "driver for " + driver)
-      << ", built with " << cuda_version(found.runtime_version) << '\n';
-  return out.str();
-}
-
 std::string report_text(const MachineFacts& machine, const MemoryStatus& memory,
-                        const MachineRates& rates, const ProbeOptions& options) {
+                        const MachineRates& rates, const std::vector<CardReport>& cards,
+                        const ProbeOptions& options) {
   std::ostringstream out;
   const ProcessorFacts& processor = machine.processor;
   out << "processor   " << processor.name << ", " << processor.allowed << " of " << processor.online
@@ -183,7 +129,7 @@ std::string report_text(const MachineFacts& machine, const MemoryStatus& memory,
   for (const GpuFacts& gpu : machine.gpus.gpus) out << gpu.name << ' ';
   if (!machine.gpus.obstacle.empty())
     out << (machine.gpus.gpus.empty() ? ": " : "- ") << machine.gpus.obstacle;
-  out << '\n' << cuda_text();
+  out << '\n' << cards_text(cards);
   for (const Accelerator& accelerator : find_accelerators()) {
     out << "accelerator " << to_string(accelerator.device) << ", " << gib(accelerator.limit_bytes)
         << '\n';
@@ -216,8 +162,9 @@ MachineReport doctor(const ProbeOptions& options) {
   const MachineFacts machine = survey_machine();
   const MemoryStatus memory = memory_status();
   const MachineRates rates = measure_machine(options);
-  return {.text = report_text(machine, memory, rates, options),
-          .json = report_json(machine, memory, rates, options).dump()};
+  const std::vector<CardReport> cards = survey_cards();
+  return {.text = report_text(machine, memory, rates, cards, options),
+          .json = report_json(machine, memory, rates, cards, options).dump()};
 }
 
 std::filesystem::path largest_file(const std::string& model) {
