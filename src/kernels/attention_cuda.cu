@@ -62,6 +62,83 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+struct RotaryTables {
+  const float* cos;
+  const float* sin;
+  int half;  // of rotary_dim
+};
+
+// One head, turned on its way. The products are rounded before the sum, as rope.cc does.
+template <typename T>
+__device__ void turn_head(const float* from, T* to, int head_dim, const float* cos,
+                          const float* sin, int half, int lane) {
+  for (int i = lane; i < half; i += kWarp) {
+    const float a = from[i];
+    const float b = from[i + half];
+    to[i] = from_float<T>(__fsub_rn(__fmul_rn(a, cos[i]), __fmul_rn(b, sin[i])));
+    to[i + half] = from_float<T>(__fadd_rn(__fmul_rn(b, cos[i]), __fmul_rn(a, sin[i])));
+  }
+  for (int i = 2 * half + lane; i < head_dim; i += kWarp) to[i] = from_float<T>(from[i]);
+}
+
+// A block a sequence and token, blocks beside each other sharing its heads; a warp a head: those of
+// q, then of k, then of v.
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    turn_and_store(const AttentionJob job, float* q, const RotaryTables rotary,
+                   const std::int64_t first_block, const bool is_wide) {
+  let_next_begin();
+  follow();
+  const std::int64_t block = first_block + blockIdx.x;
+  const std::int64_t s = block / job.most_rows;
+  const auto token = static_cast<int>(block % job.most_rows);
+  const SequenceRows sequence = job.sequences[s];
+  if (token >= sequence.rows) return;
+  const KvPlace place = job.places[s];
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int head_dim = static_cast<int>(job.head_dim);
+  const int heads = static_cast<int>(job.params.heads);
+  const int kv_heads = static_cast<int>(job.kv_heads);
+  const std::int64_t row = std::int64_t{sequence.first_row} + token;
+  const float* const cos = rotary.cos + row * rotary.half;
+  const float* const sin = rotary.sin + row * rotary.half;
+  constexpr int kWarpsOfABlock = kThreads / kWarp;
+  for (int item = static_cast<int>(blockIdx.y * kWarpsOfABlock + threadIdx.x / kWarp);
+       item < heads + 2 * kv_heads; item += static_cast<int>(gridDim.y) * kWarpsOfABlock) {
+    if (item < heads) {
+      float* const head = q + (row * heads + item) * head_dim;
+      turn_head(head, head, 2 * rotary.half, cos, sin, rotary.half, lane);
+      continue;
+    }
+    const bool is_key = item < heads + kv_heads;
+    const int head = is_key ? item - heads : item - heads - kv_heads;
+    const std::int64_t from = (row * kv_heads + head) * head_dim;
+    const std::int64_t to = (head * place.capacity + sequence.start + token) * head_dim;
+    if (is_key) {
+      turn_head(job.k + from, reinterpret_cast<T*>(place.keys) + to, head_dim, cos, sin,
+                rotary.half, lane);
+    } else {
+      store_head(job.v + from, reinterpret_cast<T*>(place.values) + to, head_dim, lane, kWarp,
+                 is_wide);
+    }
+  }
+}
+
+template <typename T>
+void run_turn(const AttentionJob& job, float* q, const RotaryTables& rotary, const Queue& queue) {
+  const bool is_wide = job.head_dim % 4 == 0 && are_aligned_16({job.v});
+  const std::int64_t blocks = job.sequence_count * job.most_rows;
+  const std::int64_t warps = job.params.heads + 2 * job.kv_heads;
+  constexpr std::int64_t kMostBlocksOfAGrid = std::int64_t{1} << 30;
+  for (std::int64_t first = 0; first < blocks; first += kMostBlocksOfAGrid) {
+    const dim3 grid(static_cast<unsigned>(std::min(kMostBlocksOfAGrid, blocks - first)),
+                    static_cast<unsigned>(std::min<std::int64_t>(
+                        ceil_div(warps, std::int64_t{kThreads / kWarp}), 1024)));
+    launch_following(queue, "rotate_halves_and_store", turn_and_store<T>, grid, kThreads, 0, job, q,
+                     rotary, first, is_wide);
+  }
+}
+
 template <typename T>
 void run_store(const AttentionJob& job, const Queue& queue) {
   const bool is_wide = job.head_dim % 4 == 0 && are_aligned_16({job.k, job.v});
@@ -179,6 +256,19 @@ void store_kv(const AttentionJob& job, ExecContext& ctx) {
     case DType::kF16: return run_store<__half>(job, queue);
     case DType::kBF16: return run_store<__nv_bfloat16>(job, queue);
     default: return run_store<float>(job, queue);
+  }
+}
+
+void rotate_halves_and_store(const AttentionJob& job, float* q, const float* cos, const float* sin,
+                             std::int64_t rotary_dim, ExecContext& ctx) {
+  if (job.sequence_count == 0 || job.most_rows == 0) return;
+  const Queue& queue = *ctx.queue;
+  queue.make_current();
+  const RotaryTables rotary{cos, sin, static_cast<int>(rotary_dim / 2)};
+  switch (job.dtype) {
+    case DType::kF16: return run_turn<__half>(job, q, rotary, queue);
+    case DType::kBF16: return run_turn<__nv_bfloat16>(job, q, rotary, queue);
+    default: return run_turn<float>(job, q, rotary, queue);
   }
 }
 

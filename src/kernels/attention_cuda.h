@@ -48,6 +48,13 @@ struct AttentionJob {
 /// Stores k and v of every row in its sequence's cache.
 void store_kv(const AttentionJob& job, ExecContext& ctx);
 
+/// apply_rotary_halves() of q, in place, and of k, and store_kv() of the turned k and of v: the
+/// same values in one launch. `k` itself is left as it was.
+///   q [rows, heads, head_dim] is job.q
+///   cos, sin [rows, rotary_dim / 2]
+void rotate_halves_and_store(const AttentionJob& job, float* q, const float* cos, const float* sin,
+                             std::int64_t rotary_dim, ExecContext& ctx);
+
 /// Lets every row attend, after store_kv(): shoehorn::attention() of each sequence. One new token a
 /// sequence: keys are split over blocks (Flash-Decoding) and parts are put together at the end.
 /// More: online softmax over tiles (FlashAttention-2, arXiv:2307.08691), on tensor cores where the

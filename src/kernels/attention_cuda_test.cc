@@ -17,6 +17,7 @@
 #include "kernels/cuda_test.h"
 #include "kernels/decode_row.h"
 #include "kernels/kernel_test.h"
+#include "kernels/rows_cuda.h"
 
 namespace shoehorn {
 namespace {
@@ -477,6 +478,65 @@ TEST_F(AttentionCuda, StoredKeysAndValuesAreThoseOfTheProcessor) {
         store_kv(card.upload(k, offset), card.upload(v, offset), 3, cache, card.context());
         EXPECT_EQ(card.download(card_keys), keys) << to_string(dtype) << " " << head_dim;
         EXPECT_EQ(card.download(card_values), values) << to_string(dtype) << " " << head_dim;
+      }
+    }
+  }
+}
+
+// Two passes over the same inputs: rotation, storing and attention apart, and the first two at
+// once.
+TEST_F(AttentionCuda, TurningOnTheWayToTheCacheIsTurningBefore) {
+  CudaMachine card;
+  for (const DType dtype : kDTypes) {
+    for (const std::int64_t head_dim : {2, 20, 64, 128}) {
+      for (const std::int64_t rotary_dim : {head_dim, head_dim / 4 * 2}) {
+        const Case c{.sequences = {{1, 4}, {3, 0}, {1, 9}}, .head_dim = head_dim, .dtype = dtype};
+        const Inputs in(c);
+        const auto cos = card.upload(random_floats(c.rows() * rotary_dim / 2, 7));
+        const auto sin = card.upload(random_floats(c.rows() * rotary_dim / 2, 8));
+        std::vector<std::vector<float>> outs;
+        std::vector<std::vector<float>> queries;
+        for (const bool at_once : {false, true}) {
+          const CardCaches caches(c, in, card);
+          const auto q = card.upload(in.q);
+          const auto k = card.upload(in.k);
+          const auto v = card.upload(in.v);
+          const auto out = card.make<float>(in.q.size());
+          const auto sequences = card.upload(caches.spans());
+          const auto places = card.upload(caches.places());
+          const cuda::AttentionJob job{.q = q.data(),
+                                       .k = k.data(),
+                                       .v = v.data(),
+                                       .out = out.data(),
+                                       .sequences = sequences.data(),
+                                       .places = places.data(),
+                                       .sequence_count = 3,
+                                       .rows = c.rows(),
+                                       .most_rows = caches.most_rows(),
+                                       .most_positions = caches.most_positions(),
+                                       .dtype = c.dtype,
+                                       .kv_heads = c.kv_heads,
+                                       .head_dim = c.head_dim,
+                                       .params = c.params()};
+          if (at_once) {
+            cuda::rotate_halves_and_store(job, q.data(), cos.data(), sin.data(), rotary_dim,
+                                          card.context());
+          } else {
+            const RotaryShape shape{
+                .rows = c.rows(), .heads = c.heads, .head_dim = head_dim, .rotary_dim = rotary_dim};
+            RotaryShape of_keys = shape;
+            of_keys.heads = c.kv_heads;
+            cuda::apply_rotary_halves(q, shape, cos, sin, card.context());
+            cuda::apply_rotary_halves(k, of_keys, cos, sin, card.context());
+            cuda::store_kv(job, card.context());
+          }
+          cuda::attention(job, card.context());
+          caches.check_guards(card);
+          outs.push_back(card.download(out));
+          queries.push_back(card.download(q));
+        }
+        EXPECT_TRUE(same_bits(outs[0], outs[1])) << to_string(dtype) << " " << head_dim;
+        EXPECT_TRUE(same_bits(queries[0], queries[1])) << to_string(dtype) << " " << head_dim;
       }
     }
   }

@@ -40,7 +40,11 @@ Int8Rows take_rows(std::int64_t rows, std::int64_t k, Workspace& workspace) {
       .stats = workspace.take<float>(static_cast<std::size_t>(rows)).data(),
       .is_column = workspace.take<std::uint8_t>(columns).data(),
       .columns = workspace.take<std::int32_t>(columns).data(),
-      .column_count = workspace.take<std::int32_t>(1).data()};
+      .column_count = workspace.take<std::int32_t>(1).data(),
+      .compact =
+          rows > kMostDotRows
+              ? workspace.take<float>(static_cast<std::size_t>(rows * kCompactColumns)).data()
+              : nullptr};
 }
 
 // A few rows at a time: what cuBLASLt does not take.
@@ -124,10 +128,10 @@ void linear_int8(std::span<const LinearTask> tasks, const Activations& x, ExecCo
 }
 
 std::size_t linear_int8_workspace_bytes(std::int64_t rows, std::int64_t k, std::int64_t n) {
-  constexpr std::int64_t kRounding = 8 * 64;  // each piece begins at a multiple of 64
+  constexpr std::int64_t kRounding = 9 * 64;  // each piece begins at a multiple of 64
   const std::int64_t ldq = round_up(k, kInt8RowAlignment);
   const std::int64_t padded_rows = round_up(rows, kStep);
-  std::int64_t bytes = padded_rows * ldq + rows * 4 + k * 5 + 4 + kRounding;
+  std::int64_t bytes = padded_rows * ldq + rows * 4 * (1 + kCompactColumns) + k * 5 + 4 + kRounding;
   if (rows > kMostDotRows) {
     // Of any smaller product too: these are bounds, not what one takes.
     const std::int64_t outputs = round_up(n, kStep);

@@ -15,6 +15,9 @@ namespace shoehorn::cuda {
 /// Codes of a row begin at multiples of this, and are filled up to it with zeros.
 inline constexpr std::int64_t kInt8RowAlignment = 16;
 
+/// Outlier columns whose values are kept side by side: as many as models have, and some.
+inline constexpr int kCompactColumns = 32;
+
 /// Rows of x in 8 bits, all on the card.
 struct Int8Rows {
   std::int8_t* q = nullptr;  // [rows, ldq], zero in outlier columns and from k on
@@ -23,6 +26,8 @@ struct Int8Rows {
   std::uint8_t* is_column = nullptr;  // [k], 1 where a row has an outlier
   std::int32_t* columns = nullptr;    // [k], those columns, ascending
   std::int32_t* column_count = nullptr;
+  /// Many rows: [rows, kCompactColumns], x in the first of the outlier columns; else null.
+  float* compact = nullptr;
 
   Int8Rows some(std::int64_t first) const {
     Int8Rows rows = *this;

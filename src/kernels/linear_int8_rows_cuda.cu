@@ -52,6 +52,13 @@ __device__ float scan_row(const RowsJob& job, std::int64_t m, std::uint32_t* scr
   return stat;
 }
 
+// Ties to even; 0 for an outlier, and for NaN, of a row of zeros, infinities or NaN.
+__device__ std::uint32_t code_of(float value, bool is_outlier, float scale) {
+  const float scaled = __fmul_rn(value, scale);
+  const int code = is_outlier || isnan(scaled) ? 0 : __float2int_rn(scaled);
+  return static_cast<std::uint32_t>(code & 255);
+}
+
 // The codes of row m, zero in its outliers, and in all outlier columns where those are known.
 template <bool kColumnsKnown>
 __device__ void quantize_row(const RowsJob& job, std::int64_t m, float stat) {
@@ -66,10 +73,7 @@ __device__ void quantize_row(const RowsJob& job, std::int64_t m, float stat) {
       const float value = rounded_to_f16(x[i + j]);
       const bool is_outlier =
           kColumnsKnown ? job.out.is_column[i + j] != 0 : fabsf(value) >= job.threshold;
-      const float scaled = __fmul_rn(value, scale);
-      // Ties to even; NaN, of a row of zeros, infinities or NaN, becomes 0.
-      const int code = is_outlier || isnan(scaled) ? 0 : __float2int_rn(scaled);
-      codes |= static_cast<std::uint32_t>(code & 255) << (8 * j);
+      codes |= code_of(value, is_outlier, scale) << (8 * j);
     }
     *reinterpret_cast<std::uint32_t*>(q + i) = codes;
   }
@@ -151,15 +155,64 @@ __global__ void __launch_bounds__(kThreads) list_all(const RowsJob job) {
   list_columns(job, counts);
 }
 
-// A block for each row.
-__global__ void clear_columns(const Int8Rows rows) {
+// A block for each row: codes of outlier columns become zero, their values are put side by side.
+__global__ void clear_columns(const RowsJob job) {
   let_next_begin();
   follow();
-  std::int8_t* const q = rows.q + std::int64_t{blockIdx.x} * rows.ldq;
-  const std::int32_t count = *rows.column_count;
+  const std::int64_t m = blockIdx.x;
+  const std::int32_t count = *job.out.column_count;
   for (std::int32_t i = static_cast<std::int32_t>(threadIdx.x); i < count;
        i += static_cast<std::int32_t>(blockDim.x)) {
-    q[rows.columns[i]] = 0;
+    const std::int32_t column = job.out.columns[i];
+    job.out.q[m * job.out.ldq + column] = 0;
+    if (i < kCompactColumns) job.out.compact[m * kCompactColumns + i] = job.x[m * job.k + column];
+  }
+}
+
+// quantize_each for rows of up to kMostFours · 4 · kThreads values, 16-byte aligned and whole
+// groups of four: they stay in registers between the two passes.
+constexpr int kMostFours = 4;
+__global__ void __launch_bounds__(kThreads) quantize_fours(const RowsJob job) {
+  __shared__ std::uint32_t maxima[kWarps];
+  let_next_begin();
+  follow();
+  const std::int64_t m = blockIdx.x;
+  const auto fours = static_cast<int>(job.k / 4);
+  const auto* const row = reinterpret_cast<const float4*>(job.x + m * job.k);
+  float values[kMostFours][4];
+  std::uint32_t most = 0;
+#pragma unroll
+  for (int j = 0; j < kMostFours; ++j) {
+    const int i = static_cast<int>(threadIdx.x) + j * kThreads;
+    const float4 four = i < fours ? row[i] : float4{};
+    values[j][0] = rounded_to_f16(four.x);
+    values[j][1] = rounded_to_f16(four.y);
+    values[j][2] = rounded_to_f16(four.z);
+    values[j][3] = rounded_to_f16(four.w);
+#pragma unroll
+    for (int c = 0; c < 4; ++c) {
+      const float magnitude = fabsf(values[j][c]);
+      if (magnitude >= job.threshold) {
+        job.out.is_column[4 * i + c] = 1;
+      } else {
+        most = max(most, __float_as_uint(magnitude));
+      }
+    }
+  }
+  const float stat = __uint_as_float(block_maximum(most, maxima));
+  if (threadIdx.x == 0) job.out.stats[m] = stat;
+  const float scale = __fmul_rn(__fdiv_rn(1.0F, stat), 127.0F);
+  std::int8_t* const q = job.out.q + m * job.out.ldq;
+#pragma unroll
+  for (int j = 0; j < kMostFours; ++j) {
+    const int i = static_cast<int>(threadIdx.x) + j * kThreads;
+    if (i >= fours) continue;
+    std::uint32_t codes = 0;
+#pragma unroll
+    for (int c = 0; c < 4; ++c) {
+      codes |= code_of(values[j][c], fabsf(values[j][c]) >= job.threshold, scale) << (8 * c);
+    }
+    *reinterpret_cast<std::uint32_t*>(q + 4 * i) = codes;
   }
 }
 
@@ -174,9 +227,12 @@ void quantize_rows(const Activations& x, float threshold, const Int8Rows& rows,
   }
   fill_async(queue, rows.is_column, 0, static_cast<std::size_t>(x.k));
   const auto blocks = static_cast<unsigned>(x.rows);
-  launch_following(queue, "quantize_rows", quantize_each, blocks, kThreads, 0, job);
+  const bool is_wide =
+      x.k % kInt8RowAlignment == 0 && x.k <= kMostFours * 4 * kThreads && are_aligned_16({x.x});
+  launch_following(queue, "quantize_rows", is_wide ? quantize_fours : quantize_each, blocks,
+                   kThreads, 0, job);
   launch_following(queue, "outlier columns", list_all, 1, kThreads, 0, job);
-  launch_following(queue, "outlier columns", clear_columns, blocks, 64, 0, rows);
+  launch_following(queue, "outlier columns", clear_columns, blocks, 64, 0, job);
 }
 
 }  // namespace shoehorn::cuda

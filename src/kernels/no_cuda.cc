@@ -27,6 +27,11 @@ std::size_t linear_workspace_bytes(std::int64_t /*rows*/, std::int64_t /*k*/, st
 void store_kv(const AttentionJob& /*job*/, ExecContext& /*ctx*/) {
   refuse();
 }
+void rotate_halves_and_store(const AttentionJob& /*job*/, float* /*q*/, const float* /*cos*/,
+                             const float* /*sin*/, std::int64_t /*rotary_dim*/,
+                             ExecContext& /*ctx*/) {
+  refuse();
+}
 void attention(const AttentionJob& /*job*/, ExecContext& /*ctx*/) {
   refuse();
 }

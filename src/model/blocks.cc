@@ -283,6 +283,28 @@ void attend(const AttentionParams& params, const Pass& pass, std::int64_t layer,
   runtime.copy(device, out.data(), home, q_there.data(), q_there.size_bytes());
 }
 
+void rotate_and_attend(const AttentionParams& params, const Pass& pass, std::size_t rotary_table,
+                       std::int64_t layer, std::span<float> q, std::span<float> k,
+                       std::span<const float> v, std::span<float> out, Device device,
+                       Runtime& runtime) {
+  ExecContext& ctx = runtime.on(device);
+  const RotaryView rotary = pass.rotary(rotary_table, device);
+  const KvCache& first = *pass.batch().sequences.front().kv;
+  if (device.kind == DeviceKind::kCuda && first.device(layer) == device) {
+    const Heads heads{q, k, v, out};
+    const auto job = card_job(params, pass, layer, heads, device, pass.places(layer, device));
+    const auto rotary_dim = 2 * static_cast<std::int64_t>(rotary.cos.size()) / pass.rows();
+    cuda::rotate_halves_and_store(job, q.data(), rotary.cos.data(), rotary.sin.data(), rotary_dim,
+                                  ctx);
+    return cuda::attention(job, ctx);
+  }
+  const auto head_dim = static_cast<std::int64_t>(q.size()) / (pass.rows() * params.heads);
+  const auto kv_heads = static_cast<std::int64_t>(k.size()) / (pass.rows() * head_dim);
+  rotate_halves(q, params.heads, head_dim, rotary, ctx);
+  rotate_halves(k, kv_heads, head_dim, rotary, ctx);
+  attend(params, pass, layer, q, k, v, out, device, runtime);
+}
+
 namespace {
 
 /// out[i, :] = x[pass.wanted()[first + i], :]

@@ -88,6 +88,12 @@ void attend(const AttentionParams& params, const Pass& pass, std::int64_t layer,
             std::span<const float> q, std::span<const float> k, std::span<const float> v,
             std::span<float> out, Device device, Runtime& runtime);
 
+/// rotate_halves() of q and k, then attend(): in fewer launches where a CUDA device does it all.
+void rotate_and_attend(const AttentionParams& params, const Pass& pass, std::size_t rotary_table,
+                       std::int64_t layer, std::span<float> q, std::span<float> k,
+                       std::span<const float> v, std::span<float> out, Device device,
+                       Runtime& runtime);
+
 /// logits[i, :] = head · RMSNorm(x[pass.wanted()[i], :]); x [rows, hidden_size] on `device`. The
 /// result is the logits, or, of a CUDA device, the likeliest ids alone.
 void language_head(const WeightView& norm, const WeightView& head, float rms_norm_eps,

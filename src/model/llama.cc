@@ -274,12 +274,9 @@ void Llama::add_attention(const WeightStore::Lease& w, std::int64_t layer, const
 
   project({{&w[kQProj], &w[kQBias], q}, {&w[kKProj], &w[kKBias], k}, {&w[kVProj], &w[kVBias], v}},
           h, rows, device, runtime);
-  const RotaryView rotary = pass.rotary(0, device);
-  rotate_halves(q, c_.num_attention_heads, c_.head_dim, rotary, ctx);
-  rotate_halves(k, c_.num_key_value_heads, c_.head_dim, rotary, ctx);
-  attend(
-      {.heads = c_.num_attention_heads, .scale = 1.0F / std::sqrt(static_cast<float>(c_.head_dim))},
-      pass, layer, q, k, v, attended, device, runtime);
+  const AttentionParams params{.heads = c_.num_attention_heads,
+                               .scale = 1.0F / std::sqrt(static_cast<float>(c_.head_dim))};
+  rotate_and_attend(params, pass, 0, layer, q, k, v, attended, device, runtime);
   project({{&w[kOProj], &w[kOBias], x, true}}, attended, rows, device, runtime);
 }
 
