@@ -12,8 +12,11 @@
 namespace shoehorn::cuda {
 namespace {
 
-// Integer sums that are kept at a time: they stay in the card's cache until they are scaled.
-constexpr std::int64_t kSumsBytes = std::int64_t{32} << 20;
+// Integer sums that are kept at a time. Where they are few enough to stay in the card's cache until
+// they are scaled the product has too few tiles to fill the card (measured: 16, 32 and 64 MiB).
+constexpr std::int64_t kSumsBytes = std::int64_t{64} << 20;
+// And so many outputs, for whose outlier columns there is scratch.
+constexpr std::int64_t kMostOutputs = 8192;
 // Weights that are copied at a time where they do not lie as cuBLASLt wants them.
 constexpr std::int64_t kCopyBytes = std::int64_t{32} << 20;
 // Outputs at a time, and rows, are multiples of what tensor cores' tiles are.
@@ -74,11 +77,13 @@ void multiply(const LinearTask& task, const Activations& x, const Int8Rows& rows
   const Int8Parts parts = int8_parts(weight);
   const std::int64_t padded_rows = round_up(x.rows, kStep);
   const bool is_readable = x.k % kInt8RowAlignment == 0 && is_aligned_16(parts.cb);
-  std::int64_t many = outputs_in(kSumsBytes, padded_rows * 4, n);
+  std::int64_t many = std::min(outputs_in(kSumsBytes, padded_rows * 4, n), kMostOutputs);
   if (!is_readable) many = std::min(many, outputs_in(kCopyBytes, rows.ldq, n));
   const std::size_t mark = ctx.workspace.mark();
   std::int32_t* const sums =
       ctx.workspace.take<std::int32_t>(static_cast<std::size_t>(padded_rows * many)).data();
+  float* const compact =
+      ctx.workspace.take<float>(static_cast<std::size_t>(kCompactColumns * many)).data();
   // Where all can be read, a last incomplete step is copied.
   std::int8_t* const copy =
       ctx.workspace
@@ -105,7 +110,8 @@ void multiply(const LinearTask& task, const Activations& x, const Int8Rows& rows
       dot_in_turns(task, x, rows, queue);
       break;
     }
-    int8_finish({.sums = sums, .ld = many, .first = first, .count = count}, task, x, rows, queue);
+    int8_finish({.sums = sums, .ld = many, .first = first, .count = count, .compact = compact},
+                task, x, rows, queue);
   }
   ctx.workspace.release(mark);
 }
@@ -128,7 +134,7 @@ void linear_int8(std::span<const LinearTask> tasks, const Activations& x, ExecCo
 }
 
 std::size_t linear_int8_workspace_bytes(std::int64_t rows, std::int64_t k, std::int64_t n) {
-  constexpr std::int64_t kRounding = 9 * 64;  // each piece begins at a multiple of 64
+  constexpr std::int64_t kRounding = 10 * 64;  // each piece begins at a multiple of 64
   const std::int64_t ldq = round_up(k, kInt8RowAlignment);
   const std::int64_t padded_rows = round_up(rows, kStep);
   std::int64_t bytes = padded_rows * ldq + rows * 4 * (1 + kCompactColumns) + k * 5 + 4 + kRounding;
@@ -136,6 +142,7 @@ std::size_t linear_int8_workspace_bytes(std::int64_t rows, std::int64_t k, std::
     // Of any smaller product too: these are bounds, not what one takes.
     const std::int64_t outputs = round_up(n, kStep);
     bytes += std::min(outputs * padded_rows * 4, std::max(kSumsBytes, kStep * padded_rows * 4)) +
+             std::min(outputs, kMostOutputs) * kCompactColumns * 4 +
              std::min(outputs * ldq, std::max(kCopyBytes, kStep * ldq));
   }
   return static_cast<std::size_t>(bytes);

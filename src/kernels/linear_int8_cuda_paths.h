@@ -15,8 +15,9 @@ namespace shoehorn::cuda {
 /// Codes of a row begin at multiples of this, and are filled up to it with zeros.
 inline constexpr std::int64_t kInt8RowAlignment = 16;
 
-/// Outlier columns whose values are kept side by side: as many as models have, and some.
-inline constexpr int kCompactColumns = 32;
+/// Outlier columns whose values are gathered once: as many as models have, and some. Those beyond
+/// are looked up where they are needed.
+inline constexpr int kCompactColumns = 512;
 
 /// Rows of x in 8 bits, all on the card.
 struct Int8Rows {
@@ -26,7 +27,7 @@ struct Int8Rows {
   std::uint8_t* is_column = nullptr;  // [k], 1 where a row has an outlier
   std::int32_t* columns = nullptr;    // [k], those columns, ascending
   std::int32_t* column_count = nullptr;
-  /// Many rows: [rows, kCompactColumns], x in the first of the outlier columns; else null.
+  /// Many rows: [kCompactColumns, rows], x in the first of the outlier columns; else null.
   float* compact = nullptr;
 
   Int8Rows some(std::int64_t first) const {
@@ -56,6 +57,7 @@ struct Int8Finish {
   std::int64_t ld = 0;
   std::int64_t first = 0;
   std::int64_t count = 0;
+  float* compact = nullptr;  // scratch [kCompactColumns, count]
 };
 void int8_finish(const Int8Finish& finish, const LinearTask& task, const Activations& x,
                  const Int8Rows& rows, const Queue& queue);

@@ -14,9 +14,8 @@ namespace {
 constexpr int kTile = 64;  // rows, and outputs
 constexpr int kSide = 16;  // threads a side of the tile, each with 4 x 4 outputs
 constexpr int kEach = kTile / kSide;
-constexpr int kColumns = kCompactColumns;  // outlier columns at a time
-constexpr int kPitch = kTile + 4;          // four words more keep 16 bytes aligned and spread banks
-constexpr int kRowTiles = 4;               // of a block
+constexpr int kColumns = 32;       // outlier columns at a time
+constexpr int kPitch = kTile + 4;  // four words more keep 16 bytes aligned and spread banks
 constexpr int kThreads = kSide * kSide;
 
 struct FinishJob {
@@ -31,62 +30,32 @@ struct FinishJob {
   std::int64_t k = 0;
   Int8Rows in;
   bool accumulate = false;
-};
 
-// A thread has four rows kSide apart and four outputs side by side of every tile.
-struct TilePlace {
-  int row;
-  int column;
-};
-
-// Adds the products of the outlier columns first .. first + columns, whose weights are in w_tile.
-__device__ void add_outliers(const FinishJob& job, std::int64_t first_row, std::int32_t first,
-                             int columns, const float (&w_tile)[kColumns][kPitch],
-                             float (&x_tile)[kColumns][kPitch], TilePlace place,
-                             float (&outliers)[kEach][kEach]) {
-  __syncthreads();
-  for (int i = static_cast<int>(threadIdx.x); i < kTile * kColumns; i += kThreads) {
-    const int c = i % kColumns;
-    const int at = i / kColumns;
-    const std::int64_t m = first_row + at;
-    if (c >= columns) continue;
-    float value = 0;
-    if (m < job.rows) {
-      value = first == 0 ? job.in.compact[m * kCompactColumns + c]
-                         : job.x[m * job.k + job.in.columns[first + c]];
-    }
-    x_tile[c][at] = value;
+  // What is multiplied for outlier column i of the list.
+  __device__ float x_of(std::int32_t i, std::int64_t m) const {
+    return i < kCompactColumns ? in.compact[i * rows + m] : x[m * k + in.columns[i]];
   }
-  __syncthreads();
-  for (int c = 0; c < columns; ++c) {
-    const float4 four = *reinterpret_cast<const float4*>(&w_tile[c][place.column]);
-    const float w[kEach] = {four.x, four.y, four.z, four.w};
-#pragma unroll
-    for (int i = 0; i < kEach; ++i) {
-      const float x = x_tile[c][place.row + kSide * i];
-#pragma unroll
-      for (int j = 0; j < kEach; ++j) outliers[i][j] = __fmaf_rn(x, w[j], outliers[i][j]);
-    }
+  __device__ float weight_of(std::int32_t i, std::int64_t in_sums) const {
+    const std::int64_t at = sums.first + in_sums;
+    return int8_weight(cb[at * k + in.columns[i]], scales.scb_of(at));
+  }
+};
+
+// compact[i, :] = the weights of outlier column i, for every output of these sums. Blocks beside
+// each other share the outputs, those below each other the columns.
+__global__ void __launch_bounds__(kThreads) compact_weights(const __grid_constant__ FinishJob job) {
+  let_next_begin();
+  follow();
+  const std::int32_t count = min(*job.in.column_count, kCompactColumns);
+  const std::int64_t in_sums = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (in_sums >= job.sums.count) return;
+  for (std::int32_t i = static_cast<std::int32_t>(blockIdx.y); i < count;
+       i += static_cast<std::int32_t>(gridDim.y)) {
+    job.sums.compact[i * job.sums.count + in_sums] = job.weight_of(i, in_sums);
   }
 }
 
-__device__ void load_weights(const FinishJob& job, std::int64_t first_output, std::int32_t first,
-                             int columns, float (&w_tile)[kColumns][kPitch]) {
-  __syncthreads();
-  for (int i = static_cast<int>(threadIdx.x); i < columns * kTile; i += kThreads) {
-    const int c = i / kTile;
-    const int at = i % kTile;
-    const std::int64_t in_sums = first_output + at;
-    const std::int64_t n = job.sums.first + in_sums;
-    w_tile[c][at] =
-        in_sums < job.sums.count
-            ? int8_weight(job.cb[n * job.k + job.in.columns[first + c]], job.scales.scb_of(n))
-            : 0.0F;
-  }
-}
-
-// kWide: four outputs are read and written at once. A block has kRowTiles tiles of rows below each
-// other, for which the weights of the outlier columns are looked up once.
+// A thread has four rows and four outputs, side by side. kWide: those are read and written at once.
 template <bool kWide>
 __global__ void __launch_bounds__(kThreads) finish(const __grid_constant__ FinishJob job) {
   __shared__ __align__(16) float x_tile[kColumns][kPitch];
@@ -94,13 +63,45 @@ __global__ void __launch_bounds__(kThreads) finish(const __grid_constant__ Finis
   let_next_begin();
   follow();
   const int thread = static_cast<int>(threadIdx.x);
-  const TilePlace place{.row = thread / kSide, .column = thread % kSide * kEach};
+  const int column = thread % kSide * kEach;
+  const int row = thread / kSide * kEach;
+  const std::int64_t first_row = std::int64_t{blockIdx.y} * kTile;
   const std::int64_t first_output = std::int64_t{blockIdx.x} * kTile;  // of these sums
   const std::int32_t count = *job.in.column_count;
-  const std::int64_t in_sums = first_output + place.column;
+
+  float outliers[kEach][kEach] = {};
+  for (std::int32_t first = 0; first < count; first += kColumns) {
+    const int columns = min(count - first, kColumns);
+    __syncthreads();
+    for (int i = thread; i < columns * kTile; i += kThreads) {
+      const int c = i / kTile;
+      const int at = i % kTile;
+      const std::int64_t m = first_row + at;
+      const std::int64_t n = first_output + at;
+      x_tile[c][at] = m < job.rows ? job.x_of(first + c, m) : 0.0F;
+      w_tile[c][at] = n >= job.sums.count ? 0.0F
+                      : first + c < kCompactColumns
+                          ? job.sums.compact[(first + c) * job.sums.count + n]
+                          : job.weight_of(first + c, n);
+    }
+    __syncthreads();
+    for (int c = 0; c < columns; ++c) {
+      const float4 four_w = *reinterpret_cast<const float4*>(&w_tile[c][column]);
+      const float4 four_x = *reinterpret_cast<const float4*>(&x_tile[c][row]);
+      const float w[kEach] = {four_w.x, four_w.y, four_w.z, four_w.w};
+      const float x[kEach] = {four_x.x, four_x.y, four_x.z, four_x.w};
+#pragma unroll
+      for (int i = 0; i < kEach; ++i) {
+#pragma unroll
+        for (int j = 0; j < kEach; ++j) outliers[i][j] = __fmaf_rn(x[i], w[j], outliers[i][j]);
+      }
+    }
+  }
+
+  const std::int64_t in_sums = first_output + column;
+  if (in_sums >= job.sums.count) return;
   const std::int64_t n = job.sums.first + in_sums;
-  const auto left =
-      static_cast<int>(max(min(job.sums.count - in_sums, std::int64_t{kEach}), std::int64_t{0}));
+  const auto left = static_cast<int>(min(job.sums.count - in_sums, std::int64_t{kEach}));
   float scb[kEach];
   float bias[kEach];
 #pragma unroll
@@ -108,62 +109,49 @@ __global__ void __launch_bounds__(kThreads) finish(const __grid_constant__ Finis
     scb[j] = j < left ? job.scales.scb_of(n + j) : 0.0F;
     bias[j] = j < left && job.bias != nullptr ? job.bias[n + j] : 0.0F;
   }
-  const bool is_few = count <= kColumns;
-  if (is_few && count > 0) load_weights(job, first_output, 0, count, w_tile);
-
-  for (int tile = 0; tile < kRowTiles; ++tile) {
-    const std::int64_t first_row = (std::int64_t{blockIdx.y} * kRowTiles + tile) * kTile;
-    if (first_row >= job.rows) return;
-    float outliers[kEach][kEach] = {};
-    for (std::int32_t first = 0; first < count; first += kColumns) {
-      const int columns = min(count - first, kColumns);
-      if (!is_few) load_weights(job, first_output, first, columns, w_tile);
-      add_outliers(job, first_row, first, columns, w_tile, x_tile, place, outliers);
-    }
 #pragma unroll
-    for (int i = 0; i < kEach; ++i) {
-      const std::int64_t m = first_row + place.row + kSide * i;
-      if (m >= job.rows || left == 0) continue;
-      const std::int32_t* const from = job.sums.sums + m * job.sums.ld + in_sums;
-      float* const to = job.y + m * job.n + n;
-      std::int32_t sums[kEach] = {};
-      float values[kEach] = {};
-      if constexpr (kWide) {
-        const int4 four = *reinterpret_cast<const int4*>(from);
-        sums[0] = four.x;
-        sums[1] = four.y;
-        sums[2] = four.z;
-        sums[3] = four.w;
-        if (job.accumulate) {
-          const float4 before = *reinterpret_cast<const float4*>(to);
-          values[0] = before.x;
-          values[1] = before.y;
-          values[2] = before.z;
-          values[3] = before.w;
-        }
-      } else {
-#pragma unroll
-        for (int j = 0; j < kEach; ++j) {
-          if (j >= left) continue;
-          sums[j] = from[j];
-          if (job.accumulate) values[j] = to[j];
-        }
+  for (int i = 0; i < kEach; ++i) {
+    const std::int64_t m = first_row + row + i;
+    if (m >= job.rows) return;
+    const std::int32_t* const from = job.sums.sums + m * job.sums.ld + in_sums;
+    float* const to = job.y + m * job.n + n;
+    std::int32_t sums[kEach] = {};
+    float values[kEach] = {};
+    if constexpr (kWide) {
+      const int4 four = *reinterpret_cast<const int4*>(from);
+      sums[0] = four.x;
+      sums[1] = four.y;
+      sums[2] = four.z;
+      sums[3] = four.w;
+      if (job.accumulate) {
+        const float4 before = *reinterpret_cast<const float4*>(to);
+        values[0] = before.x;
+        values[1] = before.y;
+        values[2] = before.z;
+        values[3] = before.w;
       }
-      const float stat = job.in.stats[m];
+    } else {
 #pragma unroll
       for (int j = 0; j < kEach; ++j) {
-        float value = int8_scaled(static_cast<float>(sums[j]), stat, scb[j], job.scales.constant);
-        if (job.bias != nullptr) value = __fadd_rn(value, bias[j]);
-        if (count > 0) value = __fadd_rn(value, outliers[i][j]);
-        values[j] = job.accumulate ? __fadd_rn(values[j], value) : value;
+        if (j >= left) continue;
+        sums[j] = from[j];
+        if (job.accumulate) values[j] = to[j];
       }
-      if constexpr (kWide) {
-        *reinterpret_cast<float4*>(to) = {values[0], values[1], values[2], values[3]};
-      } else {
+    }
+    const float stat = job.in.stats[m];
 #pragma unroll
-        for (int j = 0; j < kEach; ++j) {
-          if (j < left) to[j] = values[j];
-        }
+    for (int j = 0; j < kEach; ++j) {
+      float value = int8_scaled(static_cast<float>(sums[j]), stat, scb[j], job.scales.constant);
+      if (job.bias != nullptr) value = __fadd_rn(value, bias[j]);
+      if (count > 0) value = __fadd_rn(value, outliers[i][j]);
+      values[j] = job.accumulate ? __fadd_rn(values[j], value) : value;
+    }
+    if constexpr (kWide) {
+      *reinterpret_cast<float4*>(to) = {values[0], values[1], values[2], values[3]};
+    } else {
+#pragma unroll
+      for (int j = 0; j < kEach; ++j) {
+        if (j < left) to[j] = values[j];
       }
     }
   }
@@ -209,10 +197,13 @@ void int8_finish(const Int8Finish& sums, const LinearTask& task, const Activatio
                       .in = rows,
                       .accumulate = task.accumulate};
   const dim3 grid(static_cast<unsigned>(ceil_div(sums.count, kTile)),
-                  static_cast<unsigned>(ceil_div(x.rows, kTile * kRowTiles)));
+                  static_cast<unsigned>(ceil_div(x.rows, kTile)));
+  constexpr unsigned kColumnBlocks = 16;
   queue.make_current();
   const bool is_wide = sums.count % kEach == 0 && sums.first % kEach == 0 && sums.ld % kEach == 0 &&
                        job.n % kEach == 0 && are_aligned_16({sums.sums, job.y});
+  const dim3 compact_grid(static_cast<unsigned>(ceil_div(sums.count, kThreads)), kColumnBlocks);
+  launch_following(queue, "outlier weights", compact_weights, compact_grid, kThreads, 0, job);
   launch_following(queue, "linear_int8_finish", is_wide ? finish<true> : finish<false>, grid,
                    kThreads, 0, job);
 }

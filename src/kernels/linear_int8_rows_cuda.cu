@@ -165,7 +165,7 @@ __global__ void clear_columns(const RowsJob job) {
        i += static_cast<std::int32_t>(blockDim.x)) {
     const std::int32_t column = job.out.columns[i];
     job.out.q[m * job.out.ldq + column] = 0;
-    if (i < kCompactColumns) job.out.compact[m * kCompactColumns + i] = job.x[m * job.k + column];
+    if (i < kCompactColumns) job.out.compact[i * job.rows + m] = job.x[m * job.k + column];
   }
 }
 
