@@ -370,17 +370,6 @@ bool plan_link_staging(PreparedModel& prepared) {
   return changed;
 }
 
-/// True if 4-bit weights that ask for int8 activations lie on CUDA devices.
-bool multiplies_four_bits_on_cards(const PreparedModel& prepared) {
-  if (prepared.opened.compute.dtype != ComputeDtype::kInt8) return false;
-  return std::ranges::any_of(prepared.opened.resolved.weights, [&](const ResolvedWeight& weight) {
-    if (!weight.form.is_four_bit()) return false;
-    const DeviceKey key = prepared.plan.device_map.device_of(weight.path).value();
-    const Accelerator* const accelerator = prepared.machine.accelerator(key);
-    return accelerator != nullptr && accelerator->device.kind == DeviceKind::kCuda;
-  });
-}
-
 }  // namespace
 
 std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const LoadOptions& options,
@@ -406,12 +395,6 @@ std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const Loa
     for (const std::string& note : prepared->opened.notes) options.on_note(note);
     const std::string& compute_note = prepared->opened.compute_note;
     if (!compute_note.empty()) options.on_note(compute_note);
-    if (multiplies_four_bits_on_cards(*prepared)) {
-      options.on_note(
-          "compute dtype int8 is the CPU's: CUDA devices multiply 4-bit weights in float32, "
-          "prompts "
-          "in bfloat16");
-    }
   }
   return prepared;
 }

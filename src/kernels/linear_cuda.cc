@@ -14,12 +14,13 @@
 namespace shoehorn::cuda {
 namespace {
 
-enum class Way : std::uint8_t { kStored, kValues, kFourBit, kInt8, kGemm };
+enum class Way : std::uint8_t { kStored, kValues, kFourBit, kFourBitInt8, kInt8, kGemm };
 
 Way way_of(const WeightView& weight, const Activations& x) {
   if (weight.form.quant_type == QuantType::kInt8) return Way::kInt8;
   if (x.rows > kMostDotRows) return Way::kGemm;
   if (weight.form.is_four_bit()) {
+    if (takes_four_bit_int8_dot(weight, x)) return Way::kFourBitInt8;
     return takes_four_bit_dot(weight, x) ? Way::kFourBit : Way::kValues;
   }
   switch (weight.form.dtype) {
@@ -35,6 +36,7 @@ bool are_alike(Way way, const WeightView& a, const WeightView& b) {
   switch (way) {
     case Way::kStored: return a.form.dtype == b.form.dtype;
     case Way::kFourBit:
+    case Way::kFourBitInt8:
       return a.form.blocksize == b.form.blocksize && a.form.nested == b.form.nested &&
              a.compute.dtype == b.compute.dtype;
     case Way::kInt8: return a.compute.llm_int8_threshold == b.compute.llm_int8_threshold;
@@ -49,6 +51,7 @@ void run_alike(Way way, std::span<const LinearTask> tasks, const Activations& x,
     case Way::kStored: return linear_dot(tasks, x, *ctx.queue);
     case Way::kValues: return linear_dot_values(tasks.front(), x, *ctx.queue);
     case Way::kFourBit: return linear_four_bit_dot(tasks, x, *ctx.queue);
+    case Way::kFourBitInt8: return linear_four_bit_int8_dot(tasks, x, ctx);
     case Way::kInt8: return linear_int8(tasks, x, ctx);
     case Way::kGemm: return linear_gemm(tasks, x, ctx);
   }
@@ -102,7 +105,8 @@ void linear_many(std::span<const LinearTask> tasks, std::span<const float> x, st
 
 std::size_t linear_workspace_bytes(std::int64_t rows, std::int64_t k, std::int64_t n) {
   const std::size_t gemm = rows > kMostDotRows ? linear_gemm_workspace_bytes(rows, k, n) : 0;
-  return std::max(gemm, linear_int8_workspace_bytes(rows, k, n));
+  return std::max({gemm, linear_int8_workspace_bytes(rows, k, n),
+                   linear_four_bit_int8_workspace_bytes(rows, k)});
 }
 
 }  // namespace shoehorn::cuda

@@ -6,10 +6,9 @@
 //   BF16, F16      few rows: x stays float32; many: x is rounded to the weight's dtype, as
 //                  transformers has it; sums are float32
 //   int8           linear_int8.h, any number of rows: codes, outlier columns and constant as there
-//   NF4, FP4       few rows: x float32, or rounded to a bfloat16 or float16 compute dtype; many:
-//   both
-//                  rounded to bfloat16 (float16 where that is the compute dtype). Activations in
-//                  int8, a trick of processors, are not used here: float32 stands for them.
+//   NF4, FP4       few rows: x float32, or rounded to a bfloat16 or float16 compute dtype, or in
+//                  int8 as linear_four_bit_int8.h has it; many: both rounded to bfloat16 (float16
+//                  where that is the compute dtype)
 //   others         decoded to float32, then as F32 (few rows) or BF16 (many)
 #pragma once
 

@@ -37,6 +37,12 @@ void linear_dot(std::span<const LinearTask> tasks, const Activations& x, const Q
 /// first.
 void linear_dot_values(const LinearTask& task, const Activations& x, const Queue& queue);
 
+/// A few rows of x in int8 with four-bit weights that ask for it (linear_four_bit_int8.h).
+bool takes_four_bit_int8_dot(const WeightView& weight, const Activations& x);
+void linear_four_bit_int8_dot(std::span<const LinearTask> tasks, const Activations& x,
+                              ExecContext& ctx);
+std::size_t linear_four_bit_int8_workspace_bytes(std::int64_t rows, std::int64_t k);
+
 /// Whether linear_four_bit_dot() can read such a weight: whole groups of 32 codes in 16-byte loads.
 bool takes_four_bit_dot(const WeightView& weight, const Activations& x);
 

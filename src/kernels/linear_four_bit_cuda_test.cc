@@ -1,5 +1,6 @@
 // linear() on a card with NF4 and FP4 weights, against sums in double precision of the same values.
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -122,10 +123,52 @@ TEST_F(LinearFourBitCuda, EveryNumberOfRowsAndComputeDtype) {
   }
 }
 
-TEST_F(LinearFourBitCuda, Int8ActivationsAreFloat32Here) {
+// What the processor computes with activations in int8: the integers are the same, floats are
+// summed in another order.
+void expect_int8_activations(CudaMachine& card, const Case& c, std::vector<float> x) {
+  const FourBitWeight weight({.quant_type = c.type, .blocksize = c.blocksize, .nested = c.nested},
+                             c.outputs, c.k, 1);
+  WeightView view = weight.view();
+  view.compute.dtype = ComputeDtype::kInt8;
+  const auto bias = random_floats(c.outputs, 3);
+  kernel_test::Machine ref(Isa::kRef);
+  std::vector<float> expected(static_cast<std::size_t>(c.rows * c.outputs));
+  linear(view, bias, x, c.rows, expected, ref.context());
+  const auto y = multiply(card, {.weight = &view, .x = x, .rows = c.rows, .bias = bias});
+  EXPECT_LE(largest_difference(y, expected), tolerance(c.k)) << describe(c);
+}
+
+TEST_F(LinearFourBitCuda, Int8ActivationsAreThoseOfTheProcessor) {
   CudaMachine card;
-  for (const std::int64_t rows : {1, 8}) {
-    expect_exact(card, {.rows = rows, .k = 256, .dtype = ComputeDtype::kInt8});
+  for (const QuantType type : {QuantType::kNF4, QuantType::kFP4}) {
+    for (const bool nested : {false, true}) {
+      for (const std::int64_t k : {64, 128, 192, 1024, 2112, 4096, 14336}) {
+        for (const std::int64_t rows : {1, 2, 3, 4, 5, 8}) {
+          expect_int8_activations(
+              card, {.type = type, .nested = nested, .rows = rows, .outputs = 9, .k = k},
+              random_floats(rows * k, 2));
+        }
+      }
+      for (const std::int64_t outputs : {1, 2, 3, 16, 67, 1030}) {
+        expect_int8_activations(
+            card, {.type = type, .nested = nested, .rows = 1, .outputs = outputs, .k = 256},
+            random_floats(256, 2));
+      }
+      expect_int8_activations(
+          card,
+          {.type = type, .blocksize = 256, .nested = nested, .rows = 2, .outputs = 5, .k = 512},
+          random_floats(1024, 2));
+    }
+  }
+}
+
+TEST_F(LinearFourBitCuda, Int8ActivationsOfNoNumberMakeTheirRowNone) {
+  CudaMachine card;
+  for (const float odd : {std::numeric_limits<float>::quiet_NaN(),
+                          std::numeric_limits<float>::infinity(), 1e-37F, 0.0F}) {
+    auto x = random_floats(2 * 128, 2);
+    for (std::size_t i = 128; i < 192; ++i) x[i] = odd;
+    expect_int8_activations(card, {.rows = 2, .outputs = 9, .k = 128}, x);
   }
 }
 

@@ -79,7 +79,7 @@ void dot_rows(std::span<const LinearTask> tasks, const float* x, std::int64_t fi
 }  // namespace
 
 FourBitInt8Codes four_bit_int8_codes(QuantType type, const float* quant_map) {
-  const float factor = type == QuantType::kFP4 ? 120.0F : 124.115F;
+  const float factor = four_bit_int8_factor(type);
   FourBitInt8Codes result;
   for (int i = 0; i < 16; ++i) {
     // takes_int8_rows() lets no table with other values through; a cast of one must not happen.

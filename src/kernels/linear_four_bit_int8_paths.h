@@ -28,6 +28,11 @@ struct FourBitInt8Codes {
   float unit;  // 1 / f
 };
 
+/// f: 124.115 for NF4, 120 for FP4.
+inline float four_bit_int8_factor(QuantType type) {
+  return type == QuantType::kFP4 ? 120.0F : 124.115F;
+}
+
 /// codes[i] = round(quant_map[i] · f), at most 127 in magnitude. f makes the codes as exact as
 /// seven bits can be: over normally distributed weights the rounding of NF4's values costs 0.0018
 /// of absmax (root mean square) at 124.115 and 0.0023 at 127; FP4's are k/12, exact at 120 but for
