@@ -69,7 +69,7 @@ def offload_rows(record: dict) -> list[list[str]]:
         found = record["figures"].get(name)
         batch = name.removeprefix("offload-")
         if not found:
-            rows.append([batch, step["problem"], *[""] * 4])
+            rows.append([batch, step["problem"], *[""] * 5])
             continue
         rows.append(
             [
@@ -77,7 +77,8 @@ def offload_rows(record: dict) -> list[list[str]]:
                 number(found["decode_tok_s"]),
                 number(found["host_bytes"] / 1e9),
                 number(found["host_gb_s"]),
-                percent(found["bound_share"]),
+                percent(found["link_share"]),
+                percent(found.get("both_share")),
                 number(found["prefill_tok_s"]),
             ]
         )
@@ -185,7 +186,8 @@ def section(record: dict) -> str:
                     "decode tok/s",
                     "GB in host memory",
                     "GB/s of them",
-                    "of the bound",
+                    "of the link's rate",
+                    "of link and host together",
                     "prefill tok/s",
                 ],
                 offloaded,

@@ -6,7 +6,7 @@
 # the source as one; a build that fails counts as one failure. FUZZ_SECONDS (20) is how long each fuzz
 # target runs. Build folders: build/dev (everything), build/cuda (where the CUDA toolkit is: the program
 # and its tests, for one architecture; the tests skip themselves where no card is), build/asan (parsers,
-# with sanitizers, by clang) and build/examples (against the package that build/dev installed).
+# with sanitizers, by clang) and build/examples, build/examples-cuda (against the packages that those installed).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -130,12 +130,13 @@ run_fuzz_targets() {
 export -f fuzz_one
 export fuzz_seconds results
 
+# build_examples FOLDER BUILD: against the package that BUILD installs.
 build_examples() {
-  local prefix=$PWD/build/examples/prefix
-  cmake --install build/dev --prefix "$prefix" &&
-    cmake -S examples -B build/examples -G Ninja -D CMAKE_BUILD_TYPE=Release \
+  local prefix=$PWD/$1/prefix
+  cmake --install "$2" --prefix "$prefix" &&
+    cmake -S examples -B "$1" -G Ninja -D CMAKE_BUILD_TYPE=Release \
       -D CMAKE_PREFIX_PATH="$prefix" -D EXAMPLE_MODEL="$PWD/tests/data/tiny-llama" &&
-    cmake --build build/examples -j "$jobs"
+    cmake --build "$1" -j "$jobs"
 }
 
 scripts/install-deps.sh build test
@@ -147,7 +148,9 @@ check "include order" scripts/check-includes.sh
 if build dev configure_and_build dev all; then
   check "instruction sets" scripts/check-isa.sh build/dev
   run_tests dev build/dev
-  if build examples build_examples; then run_tests examples build/examples; fi
+  if build examples build_examples build/examples build/dev; then
+    run_tests examples build/examples
+  fi
 fi
 if ! find_nvcc; then
   say "SKIPPED the build with CUDA: there is no nvcc, on the PATH or in /usr/local/cuda/bin"
@@ -157,6 +160,9 @@ elif build cuda configure_and_build cuda "shoehorn shoehorn_archive cuda_checks 
   # The same command line, whether there is a card or not; then what needs one.
   run_tests cuda build/cuda -R '^cli$'
   run_tests cuda-card build/cuda -L cuda
+  if build examples-cuda build_examples build/examples-cuda build/cuda; then
+    run_tests examples-cuda build/examples-cuda
+  fi
 fi
 if build asan configure_and_build asan parsers; then
   run_tests asan build/asan -L parsers

@@ -168,17 +168,18 @@ Machine machine_limits(const LoadOptions& options, const OpenedModel& opened, Ru
       target.host_memory = false;
     }
   }
+  // A virtual device whose number stands for an assumed card is none.
+  const auto is_card = [&](DeviceKey key) {
+    const Accelerator* const accelerator = machine.accelerator(key);
+    return accelerator != nullptr && accelerator->device.kind == DeviceKind::kCuda;
+  };
   std::vector<std::size_t> card_limits;
   for (const auto& [key, device] : machine.devices) {
-    if (key.is_accelerator() && !device.host_memory && machine.accelerator(key) != nullptr) {
-      card_limits.push_back(device.limit_bytes);
-    }
+    if (is_card(key)) card_limits.push_back(device.limit_bytes);
   }
   if (!card_limits.empty()) set_card_shape(opened, card_limits, shape);
   for (auto& [key, device] : machine.devices) {
-    const bool is_card =
-        key.is_accelerator() && !device.host_memory && machine.accelerator(key) != nullptr;
-    if (is_card) device.workspace_bytes = shape.card_workspace_bytes;
+    if (is_card(key)) device.workspace_bytes = shape.card_workspace_bytes;
     // Last: the driver has taken of the host what it takes.
     if (key.is_cpu()) {
       device.workspace_bytes = shape.workspace_bytes;
