@@ -77,8 +77,10 @@ cuda::CardMemory Bench::random_floats(std::int64_t count, unsigned seed) {
 }
 
 cuda::CardMemory Bench::random_bf16(std::int64_t count, unsigned seed) {
+  const std::vector<float> values = normal_numbers(count, seed);
   std::vector<std::uint16_t> halves;
-  for (const float value : normal_numbers(count, seed)) {
+  halves.reserve(values.size());
+  for (const float value : values) {
     halves.push_back(static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16));
   }
   return repeated(queue_, halves.data(), halves.size() * sizeof(std::uint16_t),

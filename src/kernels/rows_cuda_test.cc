@@ -272,7 +272,7 @@ TEST_F(RowsCuda, ArgmaxFindsTheLargestAtEveryPlace) {
 
 TEST_F(RowsCuda, ArgmaxTakesTheFirstOfEqualsAndNoNan) {
   CudaMachine card(kSmallWorkspace);
-  std::vector<float> x(5 * 9000, -3.0F);
+  std::vector<float> x(45'000, -3.0F);
   x[8000] = x[5000] = x[8999] = -1.0F;
   x[9000 + 7] = NAN;
   x[9000 + 4000] = -0.0F;
@@ -285,7 +285,7 @@ TEST_F(RowsCuda, ArgmaxTakesTheFirstOfEqualsAndNoNan) {
 
 TEST_F(RowsCuda, ArgmaxTakesMoreRowsThanAGridHas) {
   CudaMachine card(std::size_t{8} << 20);
-  std::vector<float> x(70'000 * 3, 0.0F);
+  std::vector<float> x(210'000, 0.0F);
   for (std::size_t row = 0; row < 70'000; ++row) x[3 * row + row % 3] = 1.0F;
   const auto ids = card_argmax(card, x, 70'000);
   for (std::size_t row = 0; row < 70'000; ++row) {

@@ -74,7 +74,7 @@ TEST_F(SampleCuda, TopKOfEveryWidthIsTheHeadOfASort) {
 }
 
 TEST_F(SampleCuda, OfEqualLogitsTheFirstAreTaken) {
-  expect_sorted_top(std::vector<float>(2 * 9000, -1.5F), 2, 200);
+  expect_sorted_top(std::vector<float>(18'000, -1.5F), 2, 200);
   std::vector<float> x = random_floats(20'000, 1);
   for (float& value : x) value = std::round(4 * value) / 4;  // some thirty values
   expect_sorted_top(x, 2, 256);
