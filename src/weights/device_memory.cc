@@ -147,12 +147,28 @@ DeviceBuffer DeviceMemory::allocate(Device device, std::size_t bytes, std::strin
   }
   try {
     if (const int card = card_of(device); card >= 0) {
-      return {cuda::CardMemory(card, bytes), *this, device};
+      return {allocate_on_card(device, card, bytes, what), *this, device};
     }
     return {HostBuffer(bytes), *this, device};
   } catch (...) {
     give_back(device, bytes);
     throw;
+  }
+}
+
+// What the driver refuses was within the limit that the plan counted on: somebody else uses the
+// card.
+cuda::CardMemory DeviceMemory::allocate_on_card(Device device, int card, std::size_t bytes,
+                                                std::string_view what) const {
+  try {
+    return {card, bytes};
+  } catch (const DeviceError& error) {
+    const std::lock_guard lock(mutex_);
+    const std::size_t i = slot(device);
+    throw DeviceError(
+        str_cat(to_string(device), ": ", what, ": ", error.what(), "; the plan expected ",
+                accelerators_[i].limit_bytes, " bytes for shoehorn, ", used_[i],
+                " of them with these; a lower --max-memory ", i, "=... leaves room for others"));
   }
 }
 

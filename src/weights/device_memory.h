@@ -87,6 +87,8 @@ class DeviceMemory {
  private:
   friend class DeviceBuffer;
   std::size_t slot(Device device) const;
+  cuda::CardMemory allocate_on_card(Device device, int card, std::size_t bytes,
+                                    std::string_view what) const;
   void give_back(Device device, std::size_t bytes);
 
   std::vector<Accelerator> accelerators_;
