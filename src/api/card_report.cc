@@ -39,7 +39,8 @@ double gib(std::size_t bytes) {
 std::vector<CardReport> survey_cards() {
   std::vector<CardReport> reports;
   for (const cuda::Card& card : cuda::find_cards().cards) {
-    CardReport& report = reports.emplace_back(CardReport{.card = card});
+    CardReport& report = reports.emplace_back();
+    report.card = card;
     try {
       report.free_bytes = cuda::free_bytes(card.ordinal);
       report.rates = cuda::measure_card_rates(card.ordinal);
