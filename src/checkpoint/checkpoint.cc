@@ -6,6 +6,7 @@
 #include "shoehorn/error.h"
 
 #include "base/str_cat.h"
+#include "checkpoint/strided_read.h"
 
 namespace shoehorn {
 
@@ -32,7 +33,12 @@ const TensorInfo& Checkpoint::at(std::string_view name) const {
 
 void Checkpoint::read(const TensorInfo& info, std::span<std::byte> out) const {
   assert(out.size() == info.bytes);
-  parts_.files[info.file].read_at(info.offset, out);
+  if (info.strides.empty()) {
+    parts_.files[info.file].read_at(info.offset, out);
+  } else {
+    const std::int64_t rows = info.shape.rank() < 2 ? 1 : info.shape[0];
+    read_strided_rows(parts_.files[info.file], info, 0, rows, out);
+  }
 }
 
 }  // namespace shoehorn

@@ -254,7 +254,7 @@ TEST(ReadHeader, PrintsHostileNamesSafely) {
 TEST(ReadHeader, ReadsNoMoreThanAHeaderMayTake) {
   const std::uint64_t size = std::uint64_t{1} << 50;
   std::uint64_t most = 0;
-  const Source source = {.path = "model.gguf",
+  const ByteSource source = {.path = "model.gguf",
                          .size = size,
                          .read_at = [&](std::uint64_t offset, std::span<std::byte> out) {
                            most = std::max<std::uint64_t>(most, offset + out.size());
