@@ -1,4 +1,5 @@
-// What torch.save writes, well meant and otherwise.
+// What torch.save writes, well meant and otherwise. tests/data/torch/ holds files that torch itself
+// wrote, with what it read back (tests/data/torch/make_goldens.py).
 #include "checkpoint/torch_file.h"
 
 #include <cstring>
@@ -186,6 +187,30 @@ TEST(ReadTorchFile, RefusesAnOlderFileThatDisagreesWithItself) {
   EXPECT_THAT(refusal(legacy(dict(small, 3), kKeys, legacy_storage(6, kSix))),
               HasSubstr("reaches past the 2 values"));
 }
+
+// Files of torch's own.
+
+class TorchGolden : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(TorchGolden, GivesWhatTorchReads) {
+  const auto folder = std::filesystem::path(SHOEHORN_TEST_DATA) / "torch";
+  const Checkpoint torch = open_checkpoint(folder / (std::string(GetParam()) + ".bin"));
+  const Checkpoint expected = open_checkpoint(folder / (std::string(GetParam()) + ".safetensors"));
+  EXPECT_EQ(torch.format(), "pytorch");
+  ASSERT_EQ(torch.tensors().size(), expected.tensors().size());
+  for (const TensorInfo& info : expected.tensors()) {
+    const TensorInfo& found = torch.at(info.name);
+    EXPECT_EQ(found.dtype, info.dtype) << info.name;
+    ASSERT_EQ(found.shape, info.shape) << info.name;
+    std::vector<std::byte> bytes(found.bytes);
+    std::vector<std::byte> truth(info.bytes);
+    torch.read(found, bytes);
+    expected.read(info, truth);
+    EXPECT_EQ(bytes, truth) << info.name;
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Files, TorchGolden,
+                         ::testing::Values("zip", "zip-protocol4", "legacy", "parameters"));
 
 }  // namespace
 }  // namespace shoehorn
