@@ -12,6 +12,7 @@ void add_logits(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_eval(CLI::App& app);
+void add_convert(CLI::App& app);
 void add_quantize(CLI::App& app);
 void add_doctor(CLI::App& app);
 

@@ -24,6 +24,7 @@ int main(int argc, char** argv) {
   shoehorn::cli::add_run(app, exit_code);
   shoehorn::cli::add_plan(app);
   shoehorn::cli::add_inspect(app);
+  shoehorn::cli::add_convert(app);
   shoehorn::cli::add_quantize(app);
   shoehorn::cli::add_logits(app);
   shoehorn::cli::add_tokenize(app);

@@ -1,5 +1,8 @@
 // shoehorn run: completes a prompt, streaming the text as it comes.
 
+#include <algorithm>
+#include <atomic>
+#include <charconv>
 #include <csignal>
 #include <fstream>
 #include <iomanip>
@@ -21,9 +24,12 @@ namespace {
 
 struct RunFlags {
   LoadFlags load;
-  std::string prompt;
+  std::vector<std::string> prompts;
   std::string prompt_file;
   std::vector<std::int32_t> ids;
+  std::vector<std::string> bad_words;  // "12,7" each
+  std::string grammar_file;
+  std::string json_schema;  // JSON, or a file with it
   bool json = false;
   bool stats = false;
   std::int64_t max_new_tokens = 256;
@@ -32,24 +38,60 @@ struct RunFlags {
 };
 
 // Ctrl-C ends the reply after the step that is running; a second one ends the program.
-Generation* running = nullptr;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
+Generation* running = nullptr;       // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
+std::atomic<bool> cancelled{false};  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 
 void on_interrupt(int) {
+  cancelled.store(true, std::memory_order_relaxed);
   if (running != nullptr) running->cancel();
   std::signal(SIGINT, SIG_DFL);
 }
 
-std::string read_prompt(const RunFlags& flags, const CLI::App& command) {
-  if (command.count("--prompt") > 0) return flags.prompt;
-  if (!flags.prompt_file.empty() && flags.prompt_file != "-") {
-    std::ifstream file(flags.prompt_file, std::ios::binary);
-    if (!file) throw FileError(flags.prompt_file, "cannot be opened");
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw FileError(path, "cannot be opened");
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::vector<std::string> read_prompts(const RunFlags& flags) {
+  if (!flags.prompts.empty()) return flags.prompts;
+  if (!flags.prompt_file.empty() && flags.prompt_file != "-") return {read_file(flags.prompt_file)};
   if (flags.prompt_file.empty() && is_terminal(0)) {
     throw ArgumentError("no prompt: give -p TEXT, --prompt-file FILE, --ids, or text on stdin");
   }
-  return {std::istreambuf_iterator<char>(std::cin), {}};
+  return {std::string(std::istreambuf_iterator<char>(std::cin), {})};
+}
+
+std::vector<std::int32_t> parse_ids(const std::string& text) {
+  std::vector<std::int32_t> ids;
+  std::istringstream in(text);
+  for (std::string id; std::getline(in, id, ',');) {
+    std::int32_t value = 0;
+    const auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), value);
+    if (error != std::errc() || end != id.data() + id.size()) {
+      throw ArgumentError("--bad-words-ids: expected ids like 12,7, found " + text);
+    }
+    ids.push_back(value);
+  }
+  return ids;
+}
+
+GenerateOptions generate_options(const RunFlags& flags) {
+  GenerateOptions options = flags.generate;
+  options.max_new_tokens = flags.max_new_tokens;
+  if (!flags.do_sample.empty()) options.do_sample = flags.do_sample == "true";
+  if (!flags.bad_words.empty()) {
+    options.bad_words_ids.emplace();
+    for (const std::string& word : flags.bad_words) {
+      options.bad_words_ids->push_back(parse_ids(word));
+    }
+  }
+  if (!flags.grammar_file.empty()) options.grammar = read_file(flags.grammar_file);
+  if (!flags.json_schema.empty()) {
+    const bool is_text = flags.json_schema.find('{') != std::string::npos;
+    options.json_schema = is_text ? flags.json_schema : read_file(flags.json_schema);
+  }
+  return options;
 }
 
 nlohmann::ordered_json stats_json(const RunStats& s, FinishReason reason) {
@@ -83,14 +125,54 @@ std::string stats_text(const RunStats& s) {
   return out.str();
 }
 
-void run(const RunFlags& flags, const CLI::App& command, int& exit_code) {
-  const std::string prompt = flags.ids.empty() ? read_prompt(flags, command) : std::string();
-  const Model model = from_pretrained(flags.load.model, flags.load.load());
-  GenerateOptions options = flags.generate;
-  options.max_new_tokens = flags.max_new_tokens;
-  if (!flags.do_sample.empty()) options.do_sample = flags.do_sample == "true";
-  Generation generation =
-      flags.ids.empty() ? model.generate(prompt, options) : model.generate(flags.ids, options);
+nlohmann::ordered_json logprobs_json(const std::vector<TokenLogprob>& logprobs) {
+  nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  for (const TokenLogprob& token : logprobs) {
+    nlohmann::ordered_json top = nlohmann::ordered_json::array();
+    for (const auto& [id, logprob] : token.top) top.push_back({{"id", id}, {"logprob", logprob}});
+    all.push_back({{"id", token.id}, {"logprob", token.logprob}, {"top", std::move(top)}});
+  }
+  return all;
+}
+
+void print_json(const nlohmann::ordered_json& json) {
+  std::cout << json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+}
+
+void print_ids(const std::vector<std::int32_t>& ids) {
+  for (const std::int32_t id : ids) std::cout << id << ' ';
+}
+
+/// Several sequences, all at once when they are done.
+void run_several(const RunFlags& flags, const Model& model,
+                 const std::vector<std::vector<std::int32_t>>& prompts,
+                 const GenerateOptions& options, int& exit_code) {
+  std::signal(SIGINT, on_interrupt);
+  const std::vector<Completion> completions = model.complete(prompts, options, &cancelled);
+  std::signal(SIGINT, SIG_DFL);
+  nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  for (const Completion& completion : completions) {
+    if (!flags.json) {
+      if (&completion != completions.data()) std::cout << "---\n";
+      if (model.tokenizer() == nullptr) print_ids(completion.ids);
+      std::cout << completion.text << '\n';
+      continue;
+    }
+    nlohmann::ordered_json one = {{"prompt", completion.prompt},
+                                  {"ids", completion.ids},
+                                  {"text", completion.text},
+                                  {"finish_reason", to_string(completion.finish_reason)}};
+    if (options.num_beams.value_or(1) > 1) one["score"] = completion.score;
+    if (options.logprobs) one["logprobs"] = logprobs_json(completion.logprobs);
+    all.push_back(std::move(one));
+  }
+  if (flags.json) print_json({{"sequences", std::move(all)}});
+  if (cancelled) exit_code = 130;
+}
+
+void run_one(const RunFlags& flags, const Model& model, const std::vector<std::int32_t>& ids,
+             const GenerateOptions& options, int& exit_code) {
+  Generation generation = model.generate(ids, options);
   running = &generation;
   std::signal(SIGINT, on_interrupt);
   for (std::string piece; generation.next(piece);) {
@@ -100,19 +182,64 @@ void run(const RunFlags& flags, const CLI::App& command, int& exit_code) {
   running = nullptr;
   const RunStats stats = generation.stats();
   if (flags.json) {
-    const nlohmann::ordered_json result = {
-        {"ids", generation.ids()},
-        {"text", generation.text()},
-        {"stats", stats_json(stats, generation.finish_reason())}};
-    std::cout << result.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+    nlohmann::ordered_json result = {{"ids", generation.ids()}, {"text", generation.text()}};
+    if (options.logprobs) result["logprobs"] = logprobs_json(generation.logprobs());
+    result["stats"] = stats_json(stats, generation.finish_reason());
+    print_json(result);
   } else {
-    if (model.tokenizer() == nullptr) {
-      for (const std::int32_t id : generation.ids()) std::cout << id << ' ';
-    }
+    if (model.tokenizer() == nullptr) print_ids(generation.ids());
     std::cout << '\n';
   }
   if (flags.stats) std::cerr << stats_text(stats);
   if (generation.finish_reason() == FinishReason::kCancelled) exit_code = 130;
+}
+
+void run(const RunFlags& flags, int& exit_code) {
+  const auto texts = flags.ids.empty() ? read_prompts(flags) : std::vector<std::string>();
+  const GenerateOptions options = generate_options(flags);
+  const bool beams = options.num_beams.value_or(1) > 1;
+  const std::int64_t each = beams ? *options.num_beams : options.num_return_sequences.value_or(1);
+  const auto prompt_count = static_cast<std::int64_t>(std::max<std::size_t>(texts.size(), 1));
+  LoadOptions load = flags.load.load();
+  load.max_batch = std::max(load.max_batch, beams ? each : each * prompt_count);
+  const Model model = from_pretrained(flags.load.model, load);
+  std::vector<std::vector<std::int32_t>> prompts;
+  if (!flags.ids.empty()) prompts.push_back(flags.ids);
+  for (const std::string& text : texts) prompts.push_back(model.encode_prompt(text));
+  if (each > 1 || prompt_count > 1) {
+    if (flags.stats) throw ArgumentError("--stats is about one sequence");
+    run_several(flags, model, prompts, options, exit_code);
+  } else {
+    run_one(flags, model, prompts.front(), options, exit_code);
+  }
+}
+
+void add_rule_flags(CLI::App& command, RunFlags& flags) {
+  GenerateOptions& g = flags.generate;
+  const std::string group = "What may be said, and how it is searched";
+  const auto option = [&](const char* name, auto& value, const char* help) {
+    return command.add_option(name, value, help)->group(group);
+  };
+  option("--no-repeat-ngram-size", g.no_repeat_ngram_size, "No n tokens come twice");
+  option("--bad-words-ids", flags.bad_words, "Ids 12,7 that never come in a row; repeatable")
+      ->allow_extra_args(false);
+  option("--min-length", g.min_length, "No end before so many tokens, prompt included");
+  option("--min-new-tokens", g.min_new_tokens, "No end before so many new tokens");
+  option("--forced-bos-token-id", g.forced_bos_token_id, "What follows a prompt of one token");
+  option("--forced-eos-token-id", g.forced_eos_token_id, "The last token where the text is cut")
+      ->delimiter(',');
+  option("--suppress-tokens", g.suppress_tokens, "Ids that never come")->delimiter(',');
+  option("--begin-suppress-tokens", g.begin_suppress_tokens, "Ids that do not come first")
+      ->delimiter(',');
+  option("--num-beams", g.num_beams, "Above 1: beam search");
+  option("--length-penalty", g.length_penalty, "Above 0: beams prefer long texts");
+  option("--early-stopping", g.early_stopping, "When beams end: false, true or never")
+      ->check(CLI::IsMember({"false", "true", "never"}));
+  option("--num-return-sequences", g.num_return_sequences, "Continuations of every prompt");
+  option("--logprobs", g.logprobs, "With --json: log-probabilities, and of the N likeliest");
+  option("--grammar-file", flags.grammar_file, "A GBNF grammar that the output follows");
+  option("--json-schema", flags.json_schema,
+         "JSON that the schema accepts: its text, or a file; {} is any JSON");
 }
 
 }  // namespace
@@ -128,7 +255,10 @@ void add_run(CLI::App& app, int& exit_code) {
       "  shoehorn run MODEL --ids 1,2,3 --json");
   add_load_flags(*command, flags->load);
   GenerateOptions& g = flags->generate;
-  command->add_option("-p,--prompt", flags->prompt, "The text to continue");
+  command
+      ->add_option("-p,--prompt", flags->prompts,
+                   "The text to continue; given again: several texts, side by side")
+      ->allow_extra_args(false);
   command->add_option("-f,--prompt-file", flags->prompt_file, "A file with it; - is stdin");
   command->add_option("--ids", flags->ids, "Token ids in place of text")->delimiter(',');
   command->add_option("-n,--max-new-tokens", flags->max_new_tokens, "At most so many tokens")
@@ -140,13 +270,20 @@ void add_run(CLI::App& app, int& exit_code) {
   command->add_option("--top-k", g.top_k, "Among the k likeliest; 0: all");
   command->add_option("--top-p", g.top_p, "Among the likeliest that make up this probability");
   command->add_option("--min-p", g.min_p, "Among those at least this share of the likeliest");
+  command->add_option("--typical-p", g.typical_p,
+                      "Among the typical that make up this probability");
+  command->add_option("--epsilon-cutoff", g.epsilon_cutoff, "Among those at least this probable");
+  command->add_option("--eta-cutoff", g.eta_cutoff, "The same, lower where many are likely");
   command->add_option("--repetition-penalty", g.repetition_penalty, "Above 1: fewer repetitions");
+  add_rule_flags(*command, *flags);
   command->add_option("--seed", g.seed, "The same seed gives the same text");
   command->add_option("--stop", g.stop_strings, "Ends before this text; may be given again");
+  command->add_option("--eos-token-id", g.eos_token_id, "Ids that end the text, A,B")
+      ->delimiter(',');
   command->add_flag("--ignore-eos", g.ignore_eos, "Goes on past end-of-text tokens");
   command->add_flag("--stats", flags->stats, "Prints times, rates and memory to stderr");
   command->add_flag("--json", flags->json, "Prints one JSON object: ids, text, stats");
-  command->callback([flags, command, &exit_code] { run(*flags, *command, exit_code); });
+  command->callback([flags, &exit_code] { run(*flags, exit_code); });
 }
 
 }  // namespace shoehorn::cli

@@ -55,7 +55,7 @@ void require_json(const std::string& text) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto file = std::as_bytes(std::span(data, size));
   try {
-    const gguf::Header header = gguf::read_header(gguf::source_of("fuzz.gguf", file));
+    const gguf::Header header = gguf::read_header(shoehorn::source_of("fuzz.gguf", file));
     const std::vector<TensorInfo> tensors = checked_tensors(header, size);
     try {
       require_json(gguf::generation_config_json(header.metadata));

@@ -8,12 +8,12 @@
 
 #include "shoehorn/error.h"
 
-#include "checkpoint/safetensors_index.h"
+#include "checkpoint/shard_index.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);
   try {
-    const auto index = shoehorn::parse_safetensors_index(text, "fuzz.index.json");
+    const auto index = shoehorn::parse_shard_index(text, "fuzz.index.json");
     for (const std::string& shard : index.shards) {
       const std::filesystem::path path =
           (std::filesystem::path("/folder") / shard).lexically_normal();

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace shoehorn {
@@ -29,14 +30,32 @@ struct RunStats {
   std::uint64_t measured_peak_bytes = 0;
 };
 
+/// How likely a token was.
+struct TokenLogprob {
+  std::int32_t id = 0;
+  double logprob = 0;  ///< natural logarithm, in the model's own distribution
+  std::vector<std::pair<std::int32_t, double>> top = {};  ///< the likeliest tokens, likeliest first
+};
+
 enum class FinishReason {
   kLength,      ///< max_new_tokens were made
   kEos,         ///< the last id is an eos_token_id
   kStopString,  ///< a stop string appeared
+  kGrammar,     ///< the grammar is complete, and nothing can follow
   kCancelled,   ///< the caller asked to stop
 };
-/// "length", "eos", "stop_string", "cancelled".
+/// "length", "eos", "stop_string", "grammar", "cancelled".
 std::string_view to_string(FinishReason reason);
+
+/// One continuation of a prompt.
+struct Completion {
+  std::size_t prompt = 0;         ///< which of the prompts
+  std::vector<std::int32_t> ids;  ///< new ones, an end token too
+  std::string text;               ///< empty where there is no tokenizer
+  FinishReason finish_reason = FinishReason::kLength;
+  double score = 0;  ///< of beam search: the sum of log-probabilities over length^length_penalty
+  std::vector<TokenLogprob> logprobs = {};  ///< of ids, where they were asked for
+};
 
 /// Text as it is generated: a range of pieces, each a whole number of UTF-8 characters. Runs one
 /// step of the model when it is advanced. Borrows its Model. Not thread-safe, but for cancel().
@@ -54,6 +73,7 @@ class Generation {
   /// What was generated so far: ids (the end token too), text, why it ended.
   const std::vector<std::int32_t>& ids() const;
   const std::string& text() const;
+  const std::vector<TokenLogprob>& logprobs() const;
   FinishReason finish_reason() const;
   RunStats stats() const;
 

@@ -1,6 +1,7 @@
 // A model that is loaded, and what changes while it runs.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <iosfwd>
@@ -113,6 +114,19 @@ class Model {
   /// a CUDA device that computes them. Throws Error where logits hold no number.
   std::vector<std::int32_t> likeliest(std::span<Session* const> sessions,
                                       std::span<const std::span<const std::int32_t>> ids) const;
+
+  /// The ids that generate() makes of a prompt. Throws UnsupportedError where the checkpoint has no
+  /// tokenizer.
+  std::vector<std::int32_t> encode_prompt(std::string_view prompt) const;
+
+  /// All continuations of several prompts (ids), which advance together: num_return_sequences of
+  /// each, sampled with draws of its own, or the best of num_beams. Prompts may differ in length.
+  /// With num_beams prompts come one after the other. `cancelled` may be null; once true, what
+  /// there is is returned. Throws what generate() throws, DeviceError where the KV caches of all
+  /// sequences do not fit, UnsupportedError for beams that are sampled and for logprobs of beams.
+  std::vector<Completion> complete(std::span<const std::vector<std::int32_t>> prompts,
+                                   const GenerateOptions& options = {},
+                                   const std::atomic<bool>* cancelled = nullptr) const;
 
   /// Logits [batch, length, vocab_size], zero where the mask is 0.
   std::vector<float> logits(const LogitsRequest& request) const;

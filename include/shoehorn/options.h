@@ -74,9 +74,34 @@ struct GenerateOptions {
   std::optional<std::int64_t> top_k = {};
   std::optional<double> top_p = {};
   std::optional<double> min_p = {};
+  std::optional<double> typical_p = {};
+  std::optional<double> epsilon_cutoff = {};
+  std::optional<double> eta_cutoff = {};
   std::optional<double> repetition_penalty = {};
+  std::optional<std::int64_t> no_repeat_ngram_size = {};
+  std::optional<std::vector<std::vector<std::int32_t>>> bad_words_ids = {};
+  std::optional<std::int64_t> min_length = {};
+  std::optional<std::int64_t> min_new_tokens = {};
+  std::optional<std::int32_t> forced_bos_token_id = {};
+  std::optional<std::vector<std::int32_t>> forced_eos_token_id = {};
+  std::optional<std::vector<std::int32_t>> suppress_tokens = {};
+  std::optional<std::vector<std::int32_t>> begin_suppress_tokens = {};
+  /// Above 1: beam search, for Model::complete.
+  std::optional<std::int64_t> num_beams = {};
+  std::optional<double> length_penalty = {};
+  std::optional<std::string> early_stopping = {};  // "false", "true", "never"
+  /// Continuations of every prompt, for Model::complete.
+  std::optional<std::int64_t> num_return_sequences = {};
   std::optional<std::uint64_t> seed = {};
+  /// Any of them ends the text.
+  std::optional<std::vector<std::int32_t>> eos_token_id = {};
   std::vector<std::string> stop_strings = {};
+  /// How likely every new token was, and that many of the likeliest in its place.
+  std::optional<std::int64_t> logprobs = {};
+  /// What the output has to match: a GBNF grammar (its text), or a JSON schema (its text; {} is any
+  /// JSON). At most one of them.
+  std::string grammar = {};
+  std::string json_schema = {};
   /// Goes on past the end-of-text tokens.
   bool ignore_eos = false;
 };

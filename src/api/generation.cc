@@ -7,6 +7,7 @@
 #include "shoehorn/error.h"
 #include "shoehorn/model.h"
 
+#include "api/generation_request.h"
 #include "api/model_impl.h"
 #include "base/memory_status.h"
 #include "base/str_cat.h"
@@ -30,21 +31,6 @@ class SessionLogits final : public LogitsSource {
   Session session_;
 };
 
-GenerationOverrides overrides_from(const GenerateOptions& options) {
-  GenerationOverrides overrides;
-  overrides.max_new_tokens = options.max_new_tokens;
-  overrides.do_sample = options.do_sample;
-  overrides.temperature = options.temperature;
-  overrides.top_k = options.top_k;
-  overrides.top_p = options.top_p;
-  overrides.min_p = options.min_p;
-  overrides.repetition_penalty = options.repetition_penalty;
-  overrides.seed = options.seed;
-  if (!options.stop_strings.empty()) overrides.stop_strings = options.stop_strings;
-  if (options.ignore_eos) overrides.ignore_eos = true;
-  return overrides;
-}
-
 }  // namespace
 
 struct Generation::Impl {
@@ -57,10 +43,11 @@ struct Generation::Impl {
   bool done = false;
 
   Impl(const Model& of, Session session, const Tokenizer* tokenizer,
-       std::span<const std::int32_t> ids, GenerationConfig config, const StreamStats& before)
+       std::span<const std::int32_t> ids, const GenerationConfig& config,
+       std::unique_ptr<TokenConstraint> constraint, const StreamStats& before)
       : model(&of),
         source(std::move(session)),
-        loop(source, tokenizer, ids, std::move(config)),
+        loop(source, tokenizer, ids, config, std::move(constraint)),
         disk_bytes_before(before.bytes_read),
         disk_wait_before(before.wait_s) {}
 };
@@ -90,6 +77,9 @@ const std::vector<std::int32_t>& Generation::ids() const {
 const std::string& Generation::text() const {
   return impl_->loop.result().text;
 }
+const std::vector<TokenLogprob>& Generation::logprobs() const {
+  return impl_->loop.logprobs();
+}
 FinishReason Generation::finish_reason() const {
   return impl_->loop.result().finish_reason;
 }
@@ -118,31 +108,31 @@ RunStats Generation::stats() const {
   return stats;
 }
 
-Generation Model::generate(std::string_view prompt, const GenerateOptions& options) const {
+std::vector<std::int32_t> Model::encode_prompt(std::string_view prompt) const {
   if (impl_->tokenizer == nullptr) {
     throw UnsupportedError(str_cat(impl_->loaded->checkpoint().path().string(),
                                    ": has no tokenizer; give token ids (--ids) in place of text"));
   }
-  const std::vector<std::int32_t> ids = impl_->tokenizer->encode(prompt).ids;
-  return generate(ids, options);
+  return impl_->tokenizer->encode(prompt).ids;
+}
+
+Generation Model::generate(std::string_view prompt, const GenerateOptions& options) const {
+  return generate(encode_prompt(prompt), options);
 }
 
 Generation Model::generate(std::span<const std::int32_t> ids,
                            const GenerateOptions& options) const {
-  const GenerationConfig config = with_overrides(impl_->generation_config, overrides_from(options));
-  // Room for what was asked, but not beyond what was planned: past that, the context is full.
-  const auto prompt = std::max<std::int64_t>(static_cast<std::int64_t>(ids.size()), 1);
-  if (prompt > max_context()) {
-    throw PlanError(str_cat("the prompt has ", prompt, " tokens and the plan room for ",
-                            max_context(), "; a larger --max-context makes room"));
+  const GenerationConfig config = generation_request(impl_->generation_config, options);
+  if (config.num_beams > 1 || config.num_return_sequences > 1) {
+    throw ArgumentError("num_beams and num_return_sequences above 1 are for complete()");
   }
+  const auto prompt = std::max<std::int64_t>(static_cast<std::int64_t>(ids.size()), 1);
+  const GenerationConfig bounded = within_context(config, prompt, max_context());
   const std::int64_t positions = std::min(max_context(), prompt + config.max_new_tokens);
-  GenerationConfig bounded = config;
-  // The last token needs no position of its own.
-  bounded.max_new_tokens = std::min(config.max_new_tokens, positions - prompt + 1);
-  return Generation(std::make_unique<Generation::Impl>(*this, new_session(positions),
-                                                       impl_->tokenizer.get(), ids, bounded,
-                                                       impl_->loaded->weights().stream_stats()));
+  return Generation(std::make_unique<Generation::Impl>(
+      *this, new_session(positions), impl_->tokenizer.get(), ids, bounded,
+      output_constraint(options, config, impl_->tokenizer.get(), vocab_size()),
+      impl_->loaded->weights().stream_stats()));
 }
 
 }  // namespace shoehorn

@@ -7,6 +7,7 @@
 #include "shoehorn/error.h"
 
 #include "base/str_cat.h"
+#include "checkpoint/strided_read.h"
 
 namespace shoehorn {
 
@@ -33,7 +34,9 @@ const TensorInfo& Checkpoint::at(std::string_view name) const {
 
 void Checkpoint::read(const TensorInfo& info, std::span<std::byte> out) const {
   assert(out.size() == info.bytes);
-  read_at(info, 0, out);
+  if (info.strides.empty() || parts_.source != nullptr) return read_at(info, 0, out);
+  const std::int64_t rows = info.shape.rank() < 2 ? 1 : info.shape[0];
+  read_strided_rows(parts_.files[info.file], info, 0, rows, out);
 }
 
 void Checkpoint::read_at(const TensorInfo& info, std::uint64_t offset,

@@ -23,10 +23,10 @@ namespace shoehorn {
 class Checkpoint {
  public:
   /// What a format's reader hands over. Names are unique, ranges lie inside their files and do not
-  /// overlap: the readers check that.
+  /// overlap, but for tensors that share a storage in PyTorch's files: the readers check that.
   struct Parts {
     std::filesystem::path path;  // what the user named
-    std::string format;          // "safetensors", "gguf"
+    std::string format;          // "safetensors", "gguf", "pytorch", "offload"
     std::vector<File> files;
     std::unique_ptr<const ByteSource> source;  // in place of files
     std::vector<TensorInfo> tensors;           // in file order, then by offset
@@ -55,7 +55,8 @@ class Checkpoint {
   /// Throws FormatError naming the tensor where it is missing.
   const TensorInfo& at(std::string_view name) const;
 
-  /// Fills `out` (exactly info.bytes) with the bytes as stored. Throws FileError.
+  /// Fills `out` (exactly info.bytes) with the bytes as stored, in row-major order. Throws
+  /// FileError.
   void read(const TensorInfo& info, std::span<std::byte> out) const;
   /// Fills `out` with the bytes as stored from `offset` (of the tensor's first byte) on; the range
   /// lies inside the tensor. Throws FileError.
@@ -77,9 +78,10 @@ struct OpenOptions {
   std::filesystem::path config;
 };
 
-/// Opens a folder (config.json beside model.safetensors or *.index.json with its shards), a single
-/// .safetensors file or a .gguf file (the first of several parts finds the others). Reads headers
-/// only. Throws FileError, FormatError or UnsupportedError with the file and the tensor.
+/// Opens a folder (config.json beside model.safetensors, pytorch_model.bin, or *.index.json with
+/// its shards), a single file of these, or a .gguf file (the first of several parts finds the
+/// others). Reads headers only. Throws FileError, FormatError or UnsupportedError with the file and
+/// the tensor.
 Checkpoint open_checkpoint(const std::filesystem::path& path, const OpenOptions& options = {});
 
 }  // namespace shoehorn

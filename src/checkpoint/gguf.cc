@@ -85,7 +85,7 @@ void check_part(const gguf::Header& header, std::uint64_t part, std::uint64_t co
 void open_other_parts(OpenedParts& opened, const PartName& name, const fs::path& path) {
   for (std::uint64_t part = 1; part < name.count; ++part) {
     opened.files.emplace_back(path_of_part(path, name, part + 1));
-    opened.headers.push_back(gguf::read_header(gguf::source_of(opened.files.back())));
+    opened.headers.push_back(gguf::read_header(source_of(opened.files.back())));
     check_part(opened.headers.back(), part, name.count);
   }
   std::uint64_t tensors = 0;
@@ -108,7 +108,7 @@ OpenedParts open_parts(fs::path path) {
     path = first;
   }
   opened.files.emplace_back(path);
-  opened.headers.push_back(gguf::read_header(gguf::source_of(opened.files.front())));
+  opened.headers.push_back(gguf::read_header(source_of(opened.files.front())));
   const std::uint64_t count = part_count(opened.headers.front());
   if (count == 1) return opened;
   if (!name || name->count != count) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -53,7 +52,7 @@ constexpr std::array<TensorType, 34> kTensorTypes = {{
 /// Reads the header front to back, fetching more of the file as it goes.
 class HeaderCursor {
  public:
-  explicit HeaderCursor(const Source& source) : source_(source) {}
+  explicit HeaderCursor(const ByteSource& source) : source_(source) {}
 
   std::size_t position() const { return position_; }
   std::uint64_t remaining() const { return source_.size - position_; }
@@ -103,7 +102,7 @@ class HeaderCursor {
     source_.read_at(had, std::span(buffer_).subspan(had));
   }
 
-  const Source& source_;
+  const ByteSource& source_;
   std::vector<std::byte> buffer_;
   std::size_t position_ = 0;
 };
@@ -270,7 +269,7 @@ void check_unique_names(const std::vector<TensorEntry>& tensors,
 
 /// Turns offsets into the file's own, sorts by them, and holds ranges against file and neighbours.
 void place_tensors(std::vector<TensorEntry>& tensors, std::uint64_t data_start,
-                   std::uint64_t alignment, const Source& source) {
+                   std::uint64_t alignment, const ByteSource& source) {
   for (TensorEntry& tensor : tensors) {
     if (tensor.offset % alignment != 0) {
       throw FormatError(source.path, str_cat("tensor ", printable(tensor.name), ": offset ",
@@ -325,23 +324,7 @@ std::uint64_t alignment_of(const Metadata& metadata) {
 
 }  // namespace
 
-Source source_of(const File& file) {
-  return {.path = file.path(),
-          .size = file.size(),
-          .read_at = [&file](std::uint64_t offset, std::span<std::byte> out) {
-            file.read_at(offset, out);
-          }};
-}
-
-Source source_of(std::filesystem::path path, std::span<const std::byte> bytes) {
-  return {.path = std::move(path),
-          .size = bytes.size(),
-          .read_at = [bytes](std::uint64_t offset, std::span<std::byte> out) {
-            if (!out.empty()) std::memcpy(out.data(), bytes.data() + offset, out.size());
-          }};
-}
-
-Header read_header(const Source& source) {
+Header read_header(const ByteSource& source) {
   HeaderCursor in(source);
   Header header;
   header.version = read_version(in, source.path);

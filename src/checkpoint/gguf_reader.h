@@ -4,29 +4,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
-#include <functional>
-#include <span>
 #include <string>
 #include <vector>
 
-#include "base/file.h"
+#include "base/byte_source.h"
 #include "checkpoint/gguf_metadata.h"
 #include "tensor/dtype.h"
 #include "tensor/shape.h"
 
 namespace shoehorn::gguf {
-
-/// Where a header is read from: a file, or bytes in memory (tests, fuzzing).
-struct Source {
-  std::filesystem::path path;  // for messages
-  std::uint64_t size = 0;
-  std::function<void(std::uint64_t offset, std::span<std::byte> out)> read_at;
-};
-
-/// The file and the bytes must outlive the source.
-Source source_of(const File& file);
-Source source_of(std::filesystem::path path, std::span<const std::byte> bytes);
 
 /// A tensor under its GGUF name.
 struct TensorEntry {
@@ -48,6 +34,6 @@ struct Header {
 /// overflow, duplicate names, ranges outside the file, overlapping or off the alignment), and
 /// UnsupportedError for version 1, big-endian files and tensor types that shoehorn does not know.
 /// Allocates a small multiple of the header's size at most.
-Header read_header(const Source& source);
+Header read_header(const ByteSource& source);
 
 }  // namespace shoehorn::gguf

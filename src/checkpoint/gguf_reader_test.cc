@@ -254,18 +254,18 @@ TEST(ReadHeader, PrintsHostileNamesSafely) {
 TEST(ReadHeader, ReadsNoMoreThanAHeaderMayTake) {
   const std::uint64_t size = std::uint64_t{1} << 50;
   std::uint64_t most = 0;
-  const Source source = {.path = "model.gguf",
-                         .size = size,
-                         .read_at = [&](std::uint64_t offset, std::span<std::byte> out) {
-                           most = std::max<std::uint64_t>(most, offset + out.size());
-                           std::fill(out.begin(), out.end(), std::byte{0});
-                           GgufBuilder builder;
-                           builder.value("k", ValueType::kString, le_bytes(size / 2));
-                           const std::string file = builder.build();
-                           for (std::size_t i = 0; i < file.size() && offset == 0; ++i) {
-                             out[i] = static_cast<std::byte>(file[i]);
-                           }
-                         }};
+  const ByteSource source = {.path = "model.gguf",
+                             .size = size,
+                             .read_at = [&](std::uint64_t offset, std::span<std::byte> out) {
+                               most = std::max<std::uint64_t>(most, offset + out.size());
+                               std::fill(out.begin(), out.end(), std::byte{0});
+                               GgufBuilder builder;
+                               builder.value("k", ValueType::kString, le_bytes(size / 2));
+                               const std::string file = builder.build();
+                               for (std::size_t i = 0; i < file.size() && offset == 0; ++i) {
+                                 out[i] = static_cast<std::byte>(file[i]);
+                               }
+                             }};
   EXPECT_THAT(message_of<FormatError>([&] { read_header(source); }),
               HasSubstr("the header is larger than 256 MiB"));
   EXPECT_LE(most, std::uint64_t{1} << 29);

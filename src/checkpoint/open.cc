@@ -10,8 +10,10 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/gguf.h"
 #include "checkpoint/model_path.h"
+#include "checkpoint/offload_folder.h"
 #include "checkpoint/safetensors_header.h"
-#include "checkpoint/safetensors_index.h"
+#include "checkpoint/shard_index.h"
+#include "checkpoint/torch_file.h"
 #include "checkpoint/weights_file.h"
 
 namespace shoehorn {
@@ -40,10 +42,22 @@ Checkpoint::Parts open_safetensors(const fs::path& path) {
   return parts;
 }
 
+Checkpoint::Parts open_torch(const fs::path& path) {
+  Checkpoint::Parts parts;
+  parts.format = "pytorch";
+  parts.files.emplace_back(path);
+  pickle::TorchTensors torch = read_torch_file(source_of(parts.files.front()));
+  parts.tensors = std::move(torch.tensors);
+  parts.notes = std::move(torch.notes);
+  return parts;
+}
+
 Checkpoint::Parts open_weights(const WeightsFile& weights) {
   switch (weights.kind) {
     case WeightsKind::kSafetensors: return open_safetensors(weights.path);
-    case WeightsKind::kSafetensorsIndex: return open_safetensors_index(weights.path);
+    case WeightsKind::kShardIndex: return open_shards(weights.path);
+    case WeightsKind::kTorch: return open_torch(weights.path);
+    case WeightsKind::kOffloadFolder: return open_offload_folder(weights.path);
     case WeightsKind::kGguf: return open_gguf(weights.path);
   }
   throw ArgumentError("unknown kind of weights");

@@ -9,6 +9,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/testing_files.h"
+#include "checkpoint/testing_torch.h"
 
 namespace shoehorn {
 namespace {
@@ -158,10 +159,40 @@ TEST_F(OpenFolder, RefusesToGuessAmongIndices) {
   EXPECT_THAT(refusal(), HasSubstr("several index files: a.index.json, b.index.json"));
 }
 
-TEST_F(OpenFolder, SaysThatPicklesCannotBeReadYet) {
-  folder_.write("pytorch_model.bin", "");
+// One tensor of two bytes.
+std::string tiny_torch(const std::string& name) {
+  namespace pkl = testing::pkl;
+  const std::string storage = pkl::storage("ByteStorage", "0", 2);
+  return testing::torch_zip(pkl::dict({{name, pkl::tensor(storage, 0, {2}, {1})}}), {{"0", "ab"}});
+}
+
+TEST_F(OpenFolder, OpensPyTorchFiles) {
+  folder_.write("config.json", "{}");
+  folder_.write("pytorch_model.bin", tiny_torch("w"));
+  folder_.write("training_args.bin", "");
+  folder_.write("a.gguf", "GGUF");
+  EXPECT_EQ(open().format(), "pytorch");
+  EXPECT_EQ(open().at("w").bytes, 2U);
+  EXPECT_THAT(open().notes(), ElementsAre("reading pytorch_model.bin; not used: a.gguf"));
+}
+
+TEST_F(OpenFolder, OpensShardsOfPyTorchFiles) {
+  folder_.write("config.json", "{}");
+  folder_.write("pytorch_model-00001-of-00002.bin", tiny_torch("a"));
+  folder_.write("pytorch_model-00002-of-00002.bin", tiny_torch("b"));
+  folder_.write("pytorch_model.bin.index.json",
+                R"({"weight_map":{"a":"pytorch_model-00001-of-00002.bin",
+                                  "b":"pytorch_model-00002-of-00002.bin"}})");
+  const Checkpoint checkpoint = open();
+  EXPECT_EQ(checkpoint.format(), "pytorch");
+  EXPECT_EQ(checkpoint.at("b").file, 1U);
+}
+
+TEST_F(OpenFolder, NamesThePyTorchFileThatIsHostile) {
+  folder_.write("pytorch_model.bin",
+                testing::torch_zip(testing::pkl::global("os", "system") + ")R", {}));
   EXPECT_THAT(testing::message_of<UnsupportedError>([&] { open(); }),
-              AllOf(HasSubstr("pytorch_model.bin"), HasSubstr("readable are")));
+              AllOf(HasSubstr("pytorch_model.bin"), HasSubstr("os.system")));
 }
 
 TEST_F(OpenFolder, DoesNotTakeOtherSafetensorsForWeights) {
@@ -213,8 +244,10 @@ TEST_F(OpenFolder, NamesTheFileThatIsTruncated) {
   EXPECT_THAT(refusal(), HasSubstr("model.safetensors: w: data_offsets end at byte 1"));
 }
 
-TEST_F(OpenFolder, RefusesASinglePickle) {
-  EXPECT_THROW(open_checkpoint(folder_.write("consolidated.00.pth", "PK")), UnsupportedError);
+TEST_F(OpenFolder, KnowsPyTorchFilesByTheirContent) {
+  EXPECT_NE(open_checkpoint(folder_.write("consolidated.00.pth", tiny_torch("w"))).find("w"),
+            nullptr);
+  EXPECT_NE(open_checkpoint(folder_.write("0123abcd", tiny_torch("w"))).find("w"), nullptr);
 }
 
 }  // namespace

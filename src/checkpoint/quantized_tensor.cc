@@ -57,6 +57,7 @@ class PartFinder {
   QuantizedPart bytes(const TensorInfo& info, std::size_t count, std::size_t offset,
                       const std::string& expected) const {
     if (info.bytes != count) fail(info, expected);
+    if (!info.strides.empty()) fail(info, "its bytes in one run, not a strided view of a storage");
     return {&info, offset, count, QuantizedPart::Kind::kBytes};
   }
 

@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "tensor/dtype.h"
 #include "tensor/shape.h"
@@ -30,15 +32,21 @@ inline std::int64_t stored_row(const RowOrder& order, std::int64_t rows, std::in
   return head * head_rows + (within < half ? 2 * within : 2 * (within - half) + 1);
 }
 
-/// A named run of bytes in one of the checkpoint's files: packed values in row-major order.
+/// A named tensor in one of the checkpoint's files: a run of packed values in row-major order, or,
+/// in PyTorch's files, a strided view of a storage that other tensors may share.
 struct TensorInfo {
   std::string name;  // Hugging Face's state_dict name, also for GGUF files
   DType dtype = DType::kF32;
   Shape shape;  // torch's order, also for GGUF files
   std::uint32_t file = 0;
   std::uint64_t offset = 0;  // from the start of the file
-  std::size_t bytes = 0;
+  std::size_t bytes = 0;     // of its values, packed
   RowOrder row_order;
+  /// Of every dimension in elements; empty: row-major. `offset` is that of the first value.
+  std::vector<std::int64_t> strides = {};
 };
+
+/// True where strides say what row-major order is: those of single elements do not matter.
+bool is_row_major(const Shape& shape, std::span<const std::int64_t> strides);
 
 }  // namespace shoehorn

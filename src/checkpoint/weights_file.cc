@@ -11,6 +11,8 @@
 #include "base/file.h"
 #include "base/str_cat.h"
 #include "checkpoint/printable.h"
+#include "checkpoint/shard_index.h"
+#include "checkpoint/torch_file.h"
 
 namespace shoehorn {
 namespace {
@@ -96,7 +98,8 @@ WeightsFile choose(WeightsKind kind, const fs::path& folder, const std::string& 
 }
 
 constexpr std::string_view kSupported =
-    "readable are .safetensors (one file, or shards with an *.index.json) and .gguf";
+    "readable are .safetensors and PyTorch's .bin (one file, or shards with an *.index.json), "
+    ".gguf, and folders that Accelerate offloaded to";
 
 }  // namespace
 
@@ -108,12 +111,16 @@ WeightsFile find_weights(const std::filesystem::path& folder) {
   const std::string usual_index = "model.safetensors.index.json";
   if (contains(found.indices, usual_index) || found.indices.size() == 1) {
     const bool usual = contains(found.indices, usual_index);
-    return choose(WeightsKind::kSafetensorsIndex, folder,
-                  usual ? usual_index : found.indices.front(), found);
+    return choose(WeightsKind::kShardIndex, folder, usual ? usual_index : found.indices.front(),
+                  found);
   }
   if (found.indices.size() > 1) {
     throw FormatError(folder, str_cat("has several index files: ", list_of(found.indices),
                                       "; name one of them instead of the folder"));
+  }
+  for (const auto& [name, kind] : {std::pair("pytorch_model.bin", WeightsKind::kTorch),
+                                   {"pytorch_model.bin.index.json", WeightsKind::kShardIndex}}) {
+    if (contains(found.pickles, name)) return choose(kind, folder, name, found);
   }
   if (found.ggufs.size() == 1 && found.pickles.empty()) {
     return choose(WeightsKind::kGguf, folder, found.ggufs.front(), found);
@@ -122,14 +129,15 @@ WeightsFile find_weights(const std::filesystem::path& folder) {
     throw FormatError(folder, str_cat("has several GGUF files: ", list_of(found.ggufs),
                                       "; name one of them instead of the folder"));
   }
-  if (!found.pickles.empty()) {
-    throw UnsupportedError(str_cat(folder.string(), ": has its weights in ", list_of(found.pickles),
-                                   ", a PyTorch pickle, which cannot be read yet; ", kSupported));
+  if (std::error_code ignored; fs::exists(folder / "index.json", ignored)) {
+    return choose(WeightsKind::kOffloadFolder, folder, "index.json", found);
   }
   std::string what =
-      "has no weights: neither model.safetensors, nor an *.index.json, nor a .gguf file";
-  if (!found.safetensors.empty()) {
-    what += str_cat("; to open ", list_of(found.safetensors), ", name the file");
+      "has no weights: neither model.safetensors, nor an *.index.json, nor pytorch_model.bin, nor "
+      "a "
+      ".gguf file";
+  for (const auto* names : {&found.safetensors, &found.pickles}) {
+    if (!names->empty()) what += str_cat("; to open ", list_of(*names), ", name the file");
   }
   throw FormatError(folder, what);
 }
@@ -138,19 +146,18 @@ WeightsFile classify_weights(const std::filesystem::path& file) {
   const std::string extension = file.extension().string();
   if (extension == ".safetensors") return {WeightsKind::kSafetensors, file, {}};
   if (extension == ".gguf") return {WeightsKind::kGguf, file, {}};
-  if (extension == ".json") return {WeightsKind::kSafetensorsIndex, file, {}};
-  if (extension == ".bin" || extension == ".pt" || extension == ".pth") {
-    throw UnsupportedError(
-        str_cat(file.string(), ": is a PyTorch pickle, which cannot be read yet; ", kSupported));
-  }
-  // "GGUF", or the '{' behind the length of a safetensors header.
-  std::array<std::byte, 9> first{};
+  if (file.filename() == "index.json") return {WeightsKind::kOffloadFolder, file, {}};
+  if (extension == ".json") return {WeightsKind::kShardIndex, file, {}};
+  if (has_torch_extension(file)) return {WeightsKind::kTorch, file, {}};
+  // "GGUF", the '{' behind the length of a safetensors header, or what torch.save begins with.
+  std::array<std::byte, 16> first{};
   const File opened(file);
   if (opened.size() >= first.size()) {
     opened.read_at(0, first);
     const std::string_view text(reinterpret_cast<const char*>(first.data()), first.size());
     if (text.starts_with("GGUF")) return {WeightsKind::kGguf, file, {}};
-    if (text.ends_with('{')) return {WeightsKind::kSafetensors, file, {}};
+    if (looks_like_torch_file(first)) return {WeightsKind::kTorch, file, {}};
+    if (text[8] == '{') return {WeightsKind::kSafetensors, file, {}};
   }
   throw FormatError(file, str_cat("is no checkpoint; ", kSupported));
 }

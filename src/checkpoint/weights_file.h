@@ -9,7 +9,7 @@
 
 namespace shoehorn {
 
-enum class WeightsKind { kSafetensors, kSafetensorsIndex, kGguf };
+enum class WeightsKind { kSafetensors, kShardIndex, kTorch, kOffloadFolder, kGguf };
 
 struct WeightsFile {
   WeightsKind kind = WeightsKind::kSafetensors;
@@ -18,12 +18,13 @@ struct WeightsFile {
 };
 
 /// The weights of a folder: model.safetensors, else model.safetensors.index.json, else the only
-/// other *.index.json, else the only .gguf file or set of parts. Throws FormatError where several
-/// are equally good or nothing is there, UnsupportedError where there are only PyTorch pickles.
+/// other *.index.json, else pytorch_model.bin, else pytorch_model.bin.index.json, else the only
+/// .gguf file or set of parts, else the index.json of an offload folder. Throws FormatError where
+/// several are equally good or nothing is there.
 WeightsFile find_weights(const std::filesystem::path& folder);
 
-/// The kind of a single file by its name, else by its first bytes. Throws FileError, FormatError
-/// and UnsupportedError likewise.
+/// The kind of a single file by its name, else by its first bytes. Throws FileError and FormatError
+/// likewise.
 WeightsFile classify_weights(const std::filesystem::path& file);
 
 }  // namespace shoehorn

@@ -16,6 +16,9 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr std::int64_t kMostBeams = 4096;
+constexpr std::int64_t kMostTokens = std::int64_t{1} << 40;
+
 // What is wrong with a value, or nothing: one rule for files (FormatError) and callers
 // (ArgumentError). Ranges are those of transformers' logits warpers.
 std::optional<std::string> range_complaint(const GenerationConfig& config) {
@@ -34,6 +37,32 @@ std::optional<std::string> range_complaint(const GenerationConfig& config) {
   }
   if (config.min_p && !(*config.min_p >= 0 && *config.min_p <= 1)) {
     return complain("min_p", "a number from 0 to 1", *config.min_p);
+  }
+  if (!(config.typical_p > 0 && config.typical_p <= 1)) {
+    return complain("typical_p", "a number above 0, at most 1", config.typical_p);
+  }
+  if (!(config.epsilon_cutoff >= 0 && config.epsilon_cutoff < 1)) {
+    return complain("epsilon_cutoff", "a number from 0 to below 1", config.epsilon_cutoff);
+  }
+  if (!(config.eta_cutoff >= 0 && config.eta_cutoff < 1)) {
+    return complain("eta_cutoff", "a number from 0 to below 1", config.eta_cutoff);
+  }
+  for (const auto& [key, value] : {std::pair("no_repeat_ngram_size", config.no_repeat_ngram_size),
+                                   {"min_length", config.min_length},
+                                   {"min_new_tokens", config.min_new_tokens.value_or(0)}}) {
+    if (value < 0 || value > kMostTokens) return complain(key, "0 (off) or more", value);
+  }
+  if (config.num_beams < 1 || config.num_beams > kMostBeams) {
+    return complain("num_beams", "1 to 4096", config.num_beams);
+  }
+  if (config.num_return_sequences < 1 || config.num_return_sequences > kMostBeams) {
+    return complain("num_return_sequences", "1 to 4096", config.num_return_sequences);
+  }
+  if (config.logprobs.value_or(0) < 0) {
+    return complain("logprobs", "0 (of the chosen alone) or more", *config.logprobs);
+  }
+  if (!std::isfinite(config.length_penalty)) {
+    return complain("length_penalty", "a finite number", config.length_penalty);
   }
   // The scores are float32, and so is what divides them.
   if (!(static_cast<float>(config.repetition_penalty) > 0) ||
@@ -114,6 +143,37 @@ class Keys {
     for (const Json& element : *value) add(element);
   }
 
+  void read(const char* key, std::optional<std::int64_t>& out) const {
+    if (const Json* value = find(key)) out = integer(key, *value);
+  }
+
+  /// A list of lists of ids.
+  void read_id_lists(const char* key, std::vector<std::vector<std::int32_t>>& out) const {
+    const Json* value = find(key);
+    if (value == nullptr) return;
+    if (!value->is_array()) fail(key, "a list of lists of token ids", *value);
+    out.clear();
+    for (const Json& list : *value) {
+      if (!list.is_array()) fail(key, "a list of lists of token ids", list);
+      std::vector<std::int32_t>& ids = out.emplace_back();
+      for (const Json& element : list) {
+        const std::optional<std::int32_t> token = id(key, element);
+        if (!token) fail(key, "token ids from 0 on", element);
+        ids.push_back(*token);
+      }
+    }
+  }
+
+  /// true, false or "never".
+  void read(const char* key, EarlyStopping& out) const {
+    const Json* value = find(key);
+    if (value == nullptr) return;
+    const std::string text = value->is_string() ? value->get<std::string>() : value->dump();
+    const auto parsed = parse_early_stopping(text);
+    if (!parsed) fail(key, R"(true, false or "never")", *value);
+    out = *parsed;
+  }
+
   /// One string or a list of them.
   void read(const char* key, std::vector<std::string>& out) const {
     const Json* value = find(key);
@@ -171,30 +231,20 @@ Json parse_object(std::string_view text, const std::filesystem::path& path) {
 }
 
 // Keys of transformers that change which tokens come out, with the value that changes nothing.
-const std::array<std::pair<const char*, Json>, 23> kUnsupported = {{
-    {"num_beams", 1},
+const std::array<std::pair<const char*, Json>, 13> kUnsupported = {{
     {"num_beam_groups", 1},
-    {"typical_p", 1.0},
-    {"epsilon_cutoff", 0.0},
-    {"eta_cutoff", 0.0},
     {"top_h", nullptr},
-    {"no_repeat_ngram_size", 0},
     {"encoder_no_repeat_ngram_size", 0},
     {"encoder_repetition_penalty", 1.0},
-    {"min_length", 0},
-    {"min_new_tokens", 0},
-    {"bad_words_ids", nullptr},
     {"sequence_bias", nullptr},
-    {"suppress_tokens", nullptr},
-    {"begin_suppress_tokens", nullptr},
-    {"forced_bos_token_id", nullptr},
-    {"forced_eos_token_id", nullptr},
     {"exponential_decay_length_penalty", nullptr},
     {"penalty_alpha", nullptr},
     {"guidance_scale", 1.0},
     {"dola_layers", nullptr},
     {"watermarking_config", nullptr},
     {"force_words_ids", nullptr},
+    {"constraints", nullptr},
+    {"renormalize_logits", false},
 }};
 
 }  // namespace
@@ -210,7 +260,22 @@ GenerationConfig parse_generation_config(std::string_view text, const std::files
   keys.read("top_k", config.top_k);
   keys.read("top_p", config.top_p);
   keys.read("min_p", config.min_p);
+  keys.read("typical_p", config.typical_p);
+  keys.read("epsilon_cutoff", config.epsilon_cutoff);
+  keys.read("eta_cutoff", config.eta_cutoff);
   keys.read("repetition_penalty", config.repetition_penalty);
+  keys.read("no_repeat_ngram_size", config.no_repeat_ngram_size);
+  keys.read_id_lists("bad_words_ids", config.bad_words_ids);
+  keys.read("min_length", config.min_length);
+  keys.read("min_new_tokens", config.min_new_tokens);
+  keys.read_id("forced_bos_token_id", config.forced_bos_token_id);
+  keys.read_ids("forced_eos_token_id", config.forced_eos_token_id);
+  keys.read_ids("suppress_tokens", config.suppress_tokens);
+  keys.read_ids("begin_suppress_tokens", config.begin_suppress_tokens);
+  keys.read("num_beams", config.num_beams);
+  keys.read("length_penalty", config.length_penalty);
+  keys.read("early_stopping", config.early_stopping);
+  keys.read("num_return_sequences", config.num_return_sequences);
   keys.read("seed", config.seed);
   keys.read_ids("eos_token_id", config.eos_token_id);
   keys.read_id("pad_token_id", config.pad_token_id);
@@ -229,6 +294,13 @@ GenerationConfig parse_generation_config(std::string_view text, const std::files
     }
   }
   return config;
+}
+
+std::optional<EarlyStopping> parse_early_stopping(std::string_view text) {
+  if (text == "false") return EarlyStopping::kNo;
+  if (text == "true") return EarlyStopping::kYes;
+  if (text == "never") return EarlyStopping::kNever;
+  return std::nullopt;
 }
 
 GenerationConfig generation_config_from_model_config(std::string_view text,
@@ -257,16 +329,33 @@ GenerationConfig with_overrides(GenerationConfig config, const GenerationOverrid
   set(config.top_k, overrides.top_k);
   set(config.top_p, overrides.top_p);
   set(config.min_p, overrides.min_p);
+  set(config.typical_p, overrides.typical_p);
+  set(config.epsilon_cutoff, overrides.epsilon_cutoff);
+  set(config.eta_cutoff, overrides.eta_cutoff);
   set(config.repetition_penalty, overrides.repetition_penalty);
+  set(config.no_repeat_ngram_size, overrides.no_repeat_ngram_size);
+  set(config.bad_words_ids, overrides.bad_words_ids);
+  set(config.min_length, overrides.min_length);
+  if (overrides.min_new_tokens) config.min_new_tokens = overrides.min_new_tokens;
+  if (overrides.forced_bos_token_id) config.forced_bos_token_id = overrides.forced_bos_token_id;
+  set(config.forced_eos_token_id, overrides.forced_eos_token_id);
+  set(config.suppress_tokens, overrides.suppress_tokens);
+  set(config.begin_suppress_tokens, overrides.begin_suppress_tokens);
+  set(config.num_beams, overrides.num_beams);
+  set(config.length_penalty, overrides.length_penalty);
+  set(config.early_stopping, overrides.early_stopping);
+  set(config.num_return_sequences, overrides.num_return_sequences);
   set(config.seed, overrides.seed);
   set(config.eos_token_id, overrides.eos_token_id);
   set(config.pad_token_id, overrides.pad_token_id);
   set(config.bos_token_id, overrides.bos_token_id);
+  if (overrides.logprobs) config.logprobs = overrides.logprobs;
   set(config.stop_strings, overrides.stop_strings);
   set(config.ignore_eos, overrides.ignore_eos);
   set(config.skip_special_tokens, overrides.skip_special_tokens);
-  const bool shapes_samples =
-      overrides.temperature || overrides.top_k || overrides.top_p || overrides.min_p;
+  const bool shapes_samples = overrides.temperature || overrides.top_k || overrides.top_p ||
+                              overrides.min_p || overrides.typical_p || overrides.epsilon_cutoff ||
+                              overrides.eta_cutoff;
   config.do_sample = overrides.do_sample.value_or(config.do_sample || shapes_samples);
   if (const auto complaint = range_complaint(config)) throw ArgumentError(*complaint);
   settle_temperature(config);

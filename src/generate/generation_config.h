@@ -12,8 +12,13 @@
 
 namespace shoehorn {
 
-/// The values a generation runs with. Those from do_sample to min_p act only where do_sample is
-/// true; repetition_penalty acts on greedy choices too, as in transformers.
+/// When beam search stops, as transformers' early_stopping: once a candidate that is running looks
+/// no better than what is finished (false), once num_beams are finished (true), or only once none
+/// can become better ("never").
+enum class EarlyStopping { kNo, kYes, kNever };
+
+/// The values a generation runs with. Those from do_sample to eta_cutoff act only where do_sample
+/// is true; those after them act on greedy choices too, as in transformers.
 struct GenerationConfig {
   /// New tokens at most. A file's `max_length` (prompt included) is not read: in transformers
   /// max_new_tokens has precedence over it, and here max_new_tokens always has a value.
@@ -25,7 +30,24 @@ struct GenerationConfig {
   double top_p = 1.0;                          ///< 1: all
   std::optional<double> min_p = std::nullopt;  ///< absent: all
 
+  double typical_p = 1.0;       ///< 1: all
+  double epsilon_cutoff = 0.0;  ///< 0: all
+  double eta_cutoff = 0.0;      ///< 0: all
+
   double repetition_penalty = 1.0;
+  std::int64_t no_repeat_ngram_size = 0;                      ///< 0: may repeat
+  std::vector<std::vector<std::int32_t>> bad_words_ids = {};  ///< never appear
+  std::int64_t min_length = 0;                                ///< no eos before, prompt included
+  std::optional<std::int64_t> min_new_tokens = std::nullopt;  ///< likewise, in place of min_length
+  std::optional<std::int32_t> forced_bos_token_id = std::nullopt;
+  std::vector<std::int32_t> forced_eos_token_id = {};    ///< one of them is the last that fits
+  std::vector<std::int32_t> suppress_tokens = {};        ///< never appear
+  std::vector<std::int32_t> begin_suppress_tokens = {};  ///< do not come first
+
+  std::int64_t num_beams = 1;   ///< above 1: beam search
+  double length_penalty = 1.0;  ///< scores are divided by length to this power
+  EarlyStopping early_stopping = EarlyStopping::kNo;
+  std::int64_t num_return_sequences = 1;
 
   /// Absent: drawn anew for every generation, and reported in its result. Not a key of
   /// transformers, which seeds through torch; draws differ from torch's anyway.
@@ -34,6 +56,10 @@ struct GenerationConfig {
   std::vector<std::int32_t> eos_token_id = {};  ///< any of them ends the text; empty: none does
   std::optional<std::int32_t> pad_token_id = std::nullopt;
   std::optional<std::int32_t> bos_token_id = std::nullopt;
+
+  /// Log-probabilities of the chosen tokens, and of that many of the likeliest, in the model's own
+  /// distribution. Not a key of transformers, which has output_scores.
+  std::optional<std::int64_t> logprobs = std::nullopt;
 
   std::vector<std::string> stop_strings = {};
   bool ignore_eos = false;          ///< go on to max_new_tokens whatever comes
@@ -48,11 +74,27 @@ struct GenerationOverrides {  // initialized, so that a call may name any few of
   std::optional<std::int64_t> top_k = std::nullopt;
   std::optional<double> top_p = std::nullopt;
   std::optional<double> min_p = std::nullopt;
+  std::optional<double> typical_p = std::nullopt;
+  std::optional<double> epsilon_cutoff = std::nullopt;
+  std::optional<double> eta_cutoff = std::nullopt;
   std::optional<double> repetition_penalty = std::nullopt;
+  std::optional<std::int64_t> no_repeat_ngram_size = std::nullopt;
+  std::optional<std::vector<std::vector<std::int32_t>>> bad_words_ids = std::nullopt;
+  std::optional<std::int64_t> min_length = std::nullopt;
+  std::optional<std::int64_t> min_new_tokens = std::nullopt;
+  std::optional<std::int32_t> forced_bos_token_id = std::nullopt;
+  std::optional<std::vector<std::int32_t>> forced_eos_token_id = std::nullopt;
+  std::optional<std::vector<std::int32_t>> suppress_tokens = std::nullopt;
+  std::optional<std::vector<std::int32_t>> begin_suppress_tokens = std::nullopt;
+  std::optional<std::int64_t> num_beams = std::nullopt;
+  std::optional<double> length_penalty = std::nullopt;
+  std::optional<EarlyStopping> early_stopping = std::nullopt;
+  std::optional<std::int64_t> num_return_sequences = std::nullopt;
   std::optional<std::uint64_t> seed = std::nullopt;
   std::optional<std::vector<std::int32_t>> eos_token_id = std::nullopt;
   std::optional<std::int32_t> pad_token_id = std::nullopt;
   std::optional<std::int32_t> bos_token_id = std::nullopt;
+  std::optional<std::int64_t> logprobs = std::nullopt;
   std::optional<std::vector<std::string>> stop_strings = std::nullopt;
   std::optional<bool> ignore_eos = std::nullopt;
   std::optional<bool> skip_special_tokens = std::nullopt;
@@ -61,10 +103,13 @@ struct GenerationOverrides {  // initialized, so that a call may name any few of
 /// generation_config.json as text; `path` is for messages. Keys that are absent or null keep
 /// transformers' defaults, unknown keys are ignored, a negative token id means "none", a
 /// temperature of 0 means greedy. Keys that are set to something that would change the output but
-/// that shoehorn does not do (num_beams, typical_p, ...) are added to `unsupported`, for a note to
-/// the user. Throws FormatError naming the key where a value has the wrong type or range.
+/// that shoehorn does not do (guidance_scale, sequence_bias, ...) are added to `unsupported`, for a
+/// note to the user. Throws FormatError naming the key where a value has the wrong type or range.
 GenerationConfig parse_generation_config(std::string_view text, const std::filesystem::path& path,
                                          std::vector<std::string>* unsupported = nullptr);
+
+/// "false", "true" or "never", as transformers has it; nothing for other text.
+std::optional<EarlyStopping> parse_early_stopping(std::string_view text);
 
 /// The config of a model without generation_config.json: eos_token_id, bos_token_id and
 /// pad_token_id of its config.json (of its text_config where the top level has none), as
@@ -72,9 +117,9 @@ GenerationConfig parse_generation_config(std::string_view text, const std::files
 GenerationConfig generation_config_from_model_config(std::string_view text,
                                                      const std::filesystem::path& path);
 
-/// `config` with what `overrides` holds. A temperature, top_k, top_p or min_p that is given asks
-/// for sampling unless do_sample is given too; a temperature of 0 asks for greedy. Throws
-/// ArgumentError naming the option where a value is out of range.
+/// `config` with what `overrides` holds. A temperature, top_k, top_p, min_p, typical_p or cutoff
+/// that is given asks for sampling unless do_sample is given too; a temperature of 0 asks for
+/// greedy. Throws ArgumentError naming the option where a value is out of range.
 GenerationConfig with_overrides(GenerationConfig config, const GenerationOverrides& overrides);
 
 }  // namespace shoehorn

@@ -89,10 +89,45 @@ TEST(ParseGenerationConfig, IntegerIsANumberToo) {
 
 TEST(ParseGenerationConfig, NamesUnsupportedKeysThatMatter) {
   std::vector<std::string> unsupported;
-  parse_generation_config(R"({"num_beams": 4, "typical_p": 1.0, "suppress_tokens": [],
-                              "no_repeat_ngram_size": 3, "length_penalty": 2.0, "use_cache": true})",
+  parse_generation_config(R"({"num_beam_groups": 4, "guidance_scale": 1.0, "sequence_bias": [],
+                              "penalty_alpha": 0.6, "length_penalty": 2.0, "use_cache": true})",
                           "generation_config.json", &unsupported);
-  EXPECT_THAT(unsupported, ElementsAre("num_beams", "no_repeat_ngram_size"));
+  EXPECT_THAT(unsupported, ElementsAre("num_beam_groups", "penalty_alpha"));
+}
+
+TEST(ParseGenerationConfig, ReadsRulesAndBeams) {
+  const GenerationConfig config = parse(R"({"typical_p": 0.9, "epsilon_cutoff": 0.01,
+      "eta_cutoff": 0.02, "no_repeat_ngram_size": 3, "bad_words_ids": [[1], [2, 3]],
+      "min_length": 4, "min_new_tokens": 5, "forced_bos_token_id": 6, "forced_eos_token_id": [7],
+      "suppress_tokens": [8], "begin_suppress_tokens": [9, 10], "num_beams": 4,
+      "length_penalty": 2.0, "early_stopping": "never", "num_return_sequences": 2})");
+  EXPECT_EQ(config.typical_p, 0.9);
+  EXPECT_EQ(config.epsilon_cutoff, 0.01);
+  EXPECT_EQ(config.eta_cutoff, 0.02);
+  EXPECT_EQ(config.no_repeat_ngram_size, 3);
+  EXPECT_EQ(config.bad_words_ids, (std::vector<std::vector<std::int32_t>>{{1}, {2, 3}}));
+  EXPECT_EQ(config.min_length, 4);
+  EXPECT_EQ(config.min_new_tokens, 5);
+  EXPECT_EQ(config.forced_bos_token_id, 6);
+  EXPECT_THAT(config.forced_eos_token_id, ElementsAre(7));
+  EXPECT_THAT(config.suppress_tokens, ElementsAre(8));
+  EXPECT_THAT(config.begin_suppress_tokens, ElementsAre(9, 10));
+  EXPECT_EQ(config.num_beams, 4);
+  EXPECT_EQ(config.length_penalty, 2.0);
+  EXPECT_EQ(config.early_stopping, EarlyStopping::kNever);
+  EXPECT_EQ(config.num_return_sequences, 2);
+  EXPECT_EQ(parse(R"({"early_stopping": true})").early_stopping, EarlyStopping::kYes);
+}
+
+TEST(ParseGenerationConfig, RefusesRulesThatMakeNoSense) {
+  for (const char* json :
+       {R"({"typical_p": 0})", R"({"epsilon_cutoff": 1})", R"({"eta_cutoff": -1})",
+        R"({"no_repeat_ngram_size": -1})", R"({"bad_words_ids": [1]})",
+        R"({"bad_words_ids": [[-1]]})", R"({"min_length": -2})", R"({"num_beams": 0})",
+        R"({"num_beams": 100000})", R"({"length_penalty": 1e999})",
+        R"({"early_stopping": "maybe"})", R"({"num_return_sequences": 0})"}) {
+    EXPECT_NE(parse_error(json), "") << json;
+  }
 }
 
 TEST(ParseGenerationConfig, WrongTypeNamesFileKeyAndValue) {

@@ -92,6 +92,41 @@ Candidate nucleus_edge(double top_p, std::span<const Candidate> candidates) {
   return kept;
 }
 
+/// Log-probabilities of candidates, and their entropy.
+struct Distribution {
+  std::vector<double> log_p;
+  double entropy = 0;
+
+  explicit Distribution(std::span<const Candidate> candidates) {
+    const float largest = largest_logit(candidates);
+    double total = 0;
+    double weighted = 0;  // sum of e^x x
+    for (const Candidate& candidate : candidates) {
+      const float x = candidate.logit - largest;
+      const double weight = portable_exp(x);
+      total += weight;
+      weighted += weight * x;
+    }
+    const double log_total = portable_log(total);
+    entropy = log_total - weighted / total;
+    log_p.reserve(candidates.size());
+    for (const Candidate& candidate : candidates) {
+      log_p.push_back(static_cast<double>(candidate.logit - largest) - log_total);
+    }
+  }
+};
+
+void drop_below(double cutoff, const Distribution& distribution,
+                std::vector<Candidate>& candidates) {
+  const float largest = largest_logit(candidates);
+  const float least = static_cast<float>(cutoff);
+  std::size_t i = 0;
+  std::erase_if(candidates, [&](const Candidate& candidate) {
+    const float p = portable_exp(static_cast<float>(distribution.log_p[i++]));
+    return p < least && candidate.logit < largest;
+  });
+}
+
 }  // namespace
 
 void apply_repetition_penalty(std::span<const std::int32_t> ids, float penalty,
@@ -154,18 +189,60 @@ void apply_min_p(double min_p, std::vector<Candidate>& candidates) {
   });
 }
 
-LogitsProcessor::LogitsProcessor(const GenerationConfig& config)
+void apply_typical_p(double mass, std::vector<Candidate>& candidates) {
+  if (candidates.empty()) return;
+  const Distribution distribution(candidates);
+  struct Surprise {
+    float distance;  // from the entropy
+    double log_p;
+  };
+  std::vector<Surprise> surprises;
+  surprises.reserve(candidates.size());
+  for (const double log_p : distribution.log_p) {
+    surprises.push_back({static_cast<float>(std::abs(log_p + distribution.entropy)), log_p});
+  }
+  std::vector<Surprise> sorted = surprises;
+  std::ranges::stable_sort(sorted, {}, &Surprise::distance);
+  double sum = 0;
+  std::size_t last = 0;
+  for (; last + 1 < sorted.size(); ++last) {
+    sum += portable_exp(static_cast<float>(sorted[last].log_p));
+    if (!(static_cast<float>(sum) < static_cast<float>(mass))) break;
+  }
+  const float farthest = sorted[last].distance;
+  std::size_t i = 0;
+  std::erase_if(candidates, [&](const Candidate&) { return surprises[i++].distance > farthest; });
+}
+
+void apply_epsilon_cutoff(double cutoff, std::vector<Candidate>& candidates) {
+  drop_below(cutoff, Distribution(candidates), candidates);
+}
+
+void apply_eta_cutoff(double cutoff, std::vector<Candidate>& candidates) {
+  const Distribution distribution(candidates);
+  const double spread = portable_exp(-static_cast<float>(distribution.entropy));
+  drop_below(std::min(cutoff, std::sqrt(cutoff) * spread), distribution, candidates);
+}
+
+LogitsProcessor::LogitsProcessor(const GenerationConfig& config, std::size_t prompt_tokens)
     : temperature_(static_cast<float>(config.temperature)),
       top_k_(static_cast<std::size_t>(config.top_k)),
       top_p_(config.top_p),
       min_p_(config.min_p),
-      repetition_penalty_(static_cast<float>(config.repetition_penalty)) {}
+      typical_p_(config.typical_p),
+      epsilon_cutoff_(config.epsilon_cutoff),
+      eta_cutoff_(config.eta_cutoff),
+      repetition_penalty_(static_cast<float>(config.repetition_penalty)),
+      rules_(config, prompt_tokens) {}
 
 std::span<const float> LogitsProcessor::penalized(std::span<const std::int32_t> ids,
                                                   std::span<const float> logits) {
-  if (repetition_penalty_ == 1.0f) return logits;
+  if (repetition_penalty_ == 1.0f && !rules_.any()) return logits;
   penalized_.assign(logits.begin(), logits.end());
-  apply_repetition_penalty(ids, repetition_penalty_, logits, penalized_);
+  if (repetition_penalty_ != 1.0f) {
+    apply_repetition_penalty(ids, repetition_penalty_, logits, penalized_);
+  }
+  rules_.apply(ids, penalized_);
   return penalized_;
 }
 
@@ -178,6 +255,9 @@ std::span<const Candidate> LogitsProcessor::candidates(std::span<const float> lo
   }
   if (top_p_ < 1.0) apply_top_p(top_p_, candidates_);
   if (min_p_) apply_min_p(*min_p_, candidates_);
+  if (typical_p_ < 1.0) apply_typical_p(typical_p_, candidates_);
+  if (epsilon_cutoff_ > 0) apply_epsilon_cutoff(epsilon_cutoff_, candidates_);
+  if (eta_cutoff_ > 0) apply_eta_cutoff(eta_cutoff_, candidates_);
   return candidates_;
 }
 

@@ -1,7 +1,7 @@
-// What happens to logits before a token is drawn: transformers' repetition penalty, temperature,
-// top-k, top-p and min-p, in that order and with their rules for ties. Where transformers sets what
-// it drops to -inf, this keeps a short list of what stays, so that a vocabulary of 256k costs a
-// pass or two and never a full sort.
+// What happens to logits before a token is drawn: transformers' repetition penalty, the rules about
+// history, temperature, top-k, top-p, min-p, typical-p and the cutoffs, in that order and with
+// their rules for ties. Where transformers sets what it drops to -inf, this keeps a short list of
+// what stays, so that a vocabulary of 256k costs a pass or two and never a full sort.
 #pragma once
 
 #include <cstddef>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "generate/generation_config.h"
+#include "generate/history_rules.h"
 
 namespace shoehorn {
 
@@ -42,13 +43,27 @@ void apply_top_p(double top_p, std::vector<Candidate>& candidates);
 /// Drops what is less likely than min_p times the likeliest (MinPLogitsWarper, arXiv:2407.01082).
 void apply_min_p(double min_p, std::vector<Candidate>& candidates);
 
+/// Keeps the tokens whose surprise -log p is nearest to the entropy H = -sum p log p, up to the
+/// first at which their probability reaches `mass`; ties with that one stay (TypicalLogitsWarper,
+/// arXiv:2202.00666).
+void apply_typical_p(double mass, std::vector<Candidate>& candidates);
+
+/// Drops what has a probability below `cutoff`, the likeliest never (EpsilonLogitsWarper,
+/// arXiv:2210.15191).
+void apply_epsilon_cutoff(double cutoff, std::vector<Candidate>& candidates);
+
+/// The same with min(cutoff, sqrt(cutoff) exp(-H)) (EtaLogitsWarper, arXiv:2210.15191).
+void apply_eta_cutoff(double cutoff, std::vector<Candidate>& candidates);
+
 /// All of it as a GenerationConfig asks. Owns scratch memory: not thread-safe, one a sequence.
 class LogitsProcessor {
  public:
-  explicit LogitsProcessor(const GenerationConfig& config);
+  /// `prompt_tokens`: how much of the ids is prompt.
+  LogitsProcessor(const GenerationConfig& config, std::size_t prompt_tokens);
 
   /// The logits with what acts on greedy choices as well: the repetition penalty over `ids` (prompt
-  /// and what followed). Valid until the next call; the input itself where nothing is to be done.
+  /// and what followed) and the rules about them. Valid until the next call; the input itself where
+  /// nothing is to be done.
   std::span<const float> penalized(std::span<const std::int32_t> ids,
                                    std::span<const float> logits);
 
@@ -62,7 +77,11 @@ class LogitsProcessor {
   std::size_t top_k_;
   double top_p_;
   std::optional<double> min_p_;
+  double typical_p_;
+  double epsilon_cutoff_;
+  double eta_cutoff_;
   float repetition_penalty_;
+  HistoryRules rules_;
   std::vector<float> penalized_;
   std::vector<Candidate> candidates_;
 };

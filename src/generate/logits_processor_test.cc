@@ -71,7 +71,7 @@ class LogitsProcessorGolden : public ::testing::TestWithParam<Golden> {
     const auto prompt = data.at("prompt").get<std::vector<std::int32_t>>();
     const std::vector<float> logits =
         table_logits(prompt.back(), data.at("vocab"), data.at("distinct"));
-    LogitsProcessor processor(config);
+    LogitsProcessor processor(config, prompt.size());
     const auto kept = processor.candidates(processor.penalized(prompt, logits));
     return {kept.begin(), kept.end()};
   }
@@ -163,18 +163,18 @@ TEST(ApplyTopP, OneCandidateStays) {
 }
 
 TEST(LogitsProcessor, PenaltyOfOneCopiesNothing) {
-  LogitsProcessor processor({});
+  LogitsProcessor processor({}, 0);
   const std::vector<float> logits = {1.0f, 2.0f};
   EXPECT_EQ(processor.penalized({}, logits).data(), logits.data());
 }
 
 TEST(LogitsProcessor, LogitsWithoutANumberAreAnError) {
-  LogitsProcessor processor({});
+  LogitsProcessor processor({}, 0);
   EXPECT_THROW(processor.candidates(std::vector<float>{kNan, -kInfinity}), Error);
 }
 
 TEST(LogitsProcessor, InfiniteLogitIsAnError) {
-  LogitsProcessor processor({});
+  LogitsProcessor processor({}, 0);
   EXPECT_THROW(processor.candidates(std::vector<float>{1.0f, kInfinity}), Error);
 }
 

@@ -1,6 +1,6 @@
-// exp() whose result is the same on every machine: libm's differs between its versions and between
-// processors with and without fused multiply-add, and one differing bit may draw another token.
-// Written without branches so that the compiler makes vectors of it.
+// exp() and log() whose result is the same on every machine: libm's differs between its versions
+// and between processors with and without fused multiply-add, and one differing bit may draw
+// another token. Written without branches so that the compiler makes vectors of it.
 #pragma once
 
 #include <bit>
@@ -32,6 +32,23 @@ inline float portable_exp(float x) {
       std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(kRound) + 127;
   const float power = std::bit_cast<float>(exponent << 23);
   return in_range ? p * power : 0.0f;
+}
+
+/// The natural logarithm of a normal x > 0, within 4 ulp of the true value.
+inline double portable_log(double x) {
+  // x = 2^n m with m in [sqrt(1/2), sqrt(2)), and ln m = 2 artanh((m - 1) / (m + 1)).
+  const auto bits = std::bit_cast<std::uint64_t>(x);
+  auto n = static_cast<std::int64_t>(bits >> 52U) - 1023;
+  double m = std::bit_cast<double>((bits & 0xFFFFFFFFFFFFFULL) | 0x3FF0000000000000ULL);
+  if (m > 1.4142135623730951) {
+    m *= 0.5;
+    ++n;
+  }
+  const double s = (m - 1.0) / (m + 1.0);
+  const double square = s * s;
+  double sum = 0;
+  for (int i = 23; i > 1; i -= 2) sum = (sum + 1.0 / i) * square;
+  return static_cast<double>(n) * 0.6931471805599453 + 2.0 * s * (1.0 + sum);
 }
 
 }  // namespace shoehorn

@@ -15,6 +15,7 @@
 #include "shoehorn/generation.h"
 
 #include "generate/generation_config.h"
+#include "generate/sequence.h"
 
 namespace shoehorn {
 
@@ -60,8 +61,8 @@ class TokenLoop {
   /// ArgumentError for an empty prompt without a bos_token_id and for stop strings without a
   /// tokenizer.
   TokenLoop(LogitsSource& source, const Tokenizer* tokenizer,
-            std::span<const std::int32_t> prompt_ids, GenerationConfig config);
-  ~TokenLoop();
+            std::span<const std::int32_t> prompt_ids, const GenerationConfig& config,
+            std::unique_ptr<TokenConstraint> constraint = nullptr);
   TokenLoop(const TokenLoop&) = delete;
   TokenLoop& operator=(const TokenLoop&) = delete;
 
@@ -74,21 +75,16 @@ class TokenLoop {
   void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
 
   const TokenLoopResult& result() const { return result_; }
+  /// Of result().ids, where the config asks for them.
+  const std::vector<TokenLogprob>& logprobs() const { return sequence_->logprobs(); }
 
  private:
-  class Chooser;
-  class TextStream;
-
   std::optional<FinishReason> reason_to_end() const;
-  bool is_eos(std::int32_t id) const;
 
   using Clock = std::chrono::steady_clock;
 
   LogitsSource& source_;
-  GenerationConfig config_;
-  std::vector<std::int32_t> history_;
-  std::unique_ptr<Chooser> chooser_;
-  std::unique_ptr<TextStream> text_;  // null without a tokenizer
+  std::unique_ptr<GeneratedSequence> sequence_;
   std::atomic<bool> cancelled_{false};
   bool finished_ = false;
   Clock::time_point start_;

@@ -7,6 +7,7 @@
 #include "shoehorn/error.h"
 
 #include "base/str_cat.h"
+#include "checkpoint/strided_read.h"
 #include "kernels/decode_row.h"
 
 namespace shoehorn {
@@ -41,7 +42,7 @@ RowLayout row_layout(const TensorInfo& info) {
 }
 
 bool is_stored_form(const TensorInfo& info, DType form) {
-  return info.dtype == form && info.row_order == RowOrder{};
+  return info.dtype == form && info.row_order == RowOrder{} && info.strides.empty();
 }
 
 void read_rows(const Checkpoint& checkpoint, const TensorInfo& info, DType form, std::int64_t first,
@@ -60,8 +61,13 @@ void read_rows(const Checkpoint& checkpoint, const TensorInfo& info, DType form,
   }
   const StoredRange range = stored_range(info, rows, first, count);
   scratch.stored.resize(static_cast<std::size_t>(range.count) * stored_row_bytes);
-  checkpoint.read_at(info, static_cast<std::size_t>(range.first) * stored_row_bytes,
-                     scratch.stored);
+  if (info.strides.empty()) {
+    checkpoint.read_at(info, static_cast<std::size_t>(range.first) * stored_row_bytes,
+                       scratch.stored);
+  } else {
+    read_strided_rows(checkpoint.files()[info.file], info, range.first, range.count,
+                      scratch.stored);
+  }
   const std::size_t out_row_bytes = out.size() / static_cast<std::size_t>(count);
   scratch.values.resize(static_cast<std::size_t>(row_elements));
   for (std::int64_t i = 0; i < count; ++i) {

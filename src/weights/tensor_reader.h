@@ -28,7 +28,8 @@ struct RowLayout {
 };
 RowLayout row_layout(const TensorInfo& info);
 
-/// True if the stored bytes are already the wanted form: no conversion, no row order to undo.
+/// True if the stored bytes are already the wanted form: no conversion, no row order or strides to
+/// undo.
 bool is_stored_form(const TensorInfo& info, DType form);
 
 /// Rows [first, first + count) of a tensor in the form `form` (f32, bf16, f16, or the stored

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Records what transformers' generate does with given logits, into logits_processor.json (scores
-that a first step draws from) and generate.json (ids of whole greedy generations).
+that a first step draws from), generate.json (ids of whole greedy generations) and beams.json (ids
+and scores of beam searches).
 
     pip install torch transformers
     python make_goldens.py
@@ -86,6 +87,20 @@ def greedy(case):
     return {**case, "ids": out[0][len(case["prompt"]):].tolist()}
 
 
+def beams(case):
+    model = table(case["vocab"], case["distinct"])
+    out = model.generate(
+        torch.tensor([case["prompt"]]),
+        generation_config=GenerationConfig(
+            do_sample=False, pad_token_id=0, use_cache=False, output_scores=True,
+            return_dict_in_generate=True, **case["config"]))
+    length = len(case["prompt"])
+    # Rows that ended earlier are padded.
+    made = [(row >= 0).sum().item() for row in out.beam_indices]
+    ids = [row[length:length + n].tolist() for row, n in zip(out.sequences, made)]
+    return {**case, "ids": ids, "scores": out.sequences_scores.tolist()}
+
+
 ALL = {"top_k": 0}  # transformers' default is 50
 SCORES = [
     ("defaults", 300, 2**16, {}),
@@ -117,6 +132,22 @@ SCORES = [
     ("large_top_k_ties", 50000, 400, {"top_k": 20}),
     ("prompt_outside_vocab", 10, 2**16, {**ALL, "repetition_penalty": 1.5}),
     ("large_min_p", 50000, 2**16, {**ALL, "min_p": 0.99}),
+    ("typical_90", 64, 2**16, {**ALL, "typical_p": 0.9, "temperature": 2.0}),
+    ("typical_20", 300, 2**16, {**ALL, "typical_p": 0.2, "temperature": 3.0}),
+    ("typical_ties", 64, 8, {**ALL, "typical_p": 0.5, "temperature": 2.0}),
+    ("typical_after_top_k", 300, 2**16, {"typical_p": 0.5, "top_k": 30, "temperature": 4.0}),
+    ("epsilon", 64, 2**16, {**ALL, "epsilon_cutoff": 0.02, "temperature": 3.0}),
+    ("epsilon_above_all", 64, 1, {**ALL, "epsilon_cutoff": 0.5}),
+    ("eta", 64, 2**16, {**ALL, "eta_cutoff": 0.02, "temperature": 3.0}),
+    ("eta_sharp", 64, 2**16, {**ALL, "eta_cutoff": 0.3, "temperature": 0.5}),
+    ("every_cutoff", 300, 2**16, {"temperature": 4.0, "top_k": 80, "top_p": 0.95, "min_p": 0.02,
+                                  "typical_p": 0.9, "epsilon_cutoff": 0.004, "eta_cutoff": 0.01}),
+    ("suppressed", 64, 2**16, {**ALL, "suppress_tokens": [1, 2, 3, 63],
+                               "begin_suppress_tokens": [10, 11]}),
+    ("bad_words", 64, 2**16, {**ALL, "bad_words_ids": [[7], [17, 8], [3, 17, 9], [4, 17, 10]]}),
+    ("no_repeat", 64, 2**16, {**ALL, "no_repeat_ngram_size": 1}),
+    ("min_length", 64, 2**16, {**ALL, "min_length": 6, "eos_token_id": [3, 9]}),
+    ("min_length_reached", 64, 2**16, {**ALL, "min_length": 5, "eos_token_id": [3, 9]}),
 ]
 PROMPT = [5, 11, 5, 3, 17]
 
@@ -126,6 +157,30 @@ GREEDY = [
     ("strong_penalty", 48, 2**16, {"max_new_tokens": 40, "repetition_penalty": 5.0}),
     ("ties", 48, 4, {"max_new_tokens": 12}),
     ("ties_penalty", 48, 4, {"max_new_tokens": 12, "repetition_penalty": 1.1}),
+    ("bigrams", 16, 2**16, {"max_new_tokens": 40, "no_repeat_ngram_size": 2}),
+    ("trigrams", 8, 2**16, {"max_new_tokens": 40, "no_repeat_ngram_size": 3}),
+    ("forced_eos", 48, 2**16, {"max_new_tokens": 7, "forced_eos_token_id": 13}),
+    ("suppressed", 48, 2**16, {"max_new_tokens": 12, "suppress_tokens": list(range(20, 48)),
+                               "begin_suppress_tokens": [0, 1, 2, 3, 4, 5]}),
+]
+
+RETURN_3 = {"max_new_tokens": 12, "num_beams": 4, "num_return_sequences": 3}
+BEAMS = [
+    ("two", 48, 2**16, {"max_new_tokens": 8, "num_beams": 2}),
+    ("four_all_returned", 48, 2**16,
+     {"max_new_tokens": 10, "num_beams": 4, "num_return_sequences": 4}),
+    ("eos", 24, 2**16, {**RETURN_3, "eos_token_id": [10, 20, 0]}),
+    ("eos_first", 24, 2**16, {**RETURN_3, "eos_token_id": [23, 10]}),
+    ("eos_early", 24, 2**16, {**RETURN_3, "eos_token_id": [10, 20, 0], "early_stopping": True}),
+    ("eos_never", 48, 2**16, {**RETURN_3, "eos_token_id": 19, "early_stopping": "never"}),
+    ("long", 48, 2**16, {**RETURN_3, "eos_token_id": [40, 19], "length_penalty": 2.0}),
+    ("long_never", 24, 2**16, {**RETURN_3, "eos_token_id": [10, 13], "length_penalty": 0.5,
+                               "early_stopping": "never"}),
+    ("short", 24, 2**16, {**RETURN_3, "eos_token_id": [10, 20, 0], "length_penalty": -1.0}),
+    ("no_length", 24, 2**16, {**RETURN_3, "eos_token_id": [10, 20, 0], "length_penalty": 0.0}),
+    ("rules", 24, 2**16, {"max_new_tokens": 16, "num_beams": 5, "num_return_sequences": 2,
+                          "eos_token_id": 10, "min_new_tokens": 5, "no_repeat_ngram_size": 2,
+                          "repetition_penalty": 1.2, "bad_words_ids": [[3], [5, 6]]}),
 ]
 
 
@@ -143,7 +198,8 @@ def main():
 
     versions = {"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__}
     for name, cases in [("logits_processor.json", [scores(case) for case in named(SCORES)]),
-                        ("generate.json", generations)]:
+                        ("generate.json", generations),
+                        ("beams.json", [beams(case) for case in named(BEAMS)])]:
         lines = ",\n".join(json.dumps(case) for case in cases)
         text = f'{{"versions": {json.dumps(versions)},\n"cases": [\n{lines}\n]}}\n'
         (HERE / name).write_text(text)

@@ -1,4 +1,4 @@
-#include "checkpoint/safetensors_index.h"
+#include "checkpoint/shard_index.h"
 
 #include <algorithm>
 #include <map>
@@ -12,6 +12,7 @@
 #include "base/str_cat.h"
 #include "checkpoint/printable.h"
 #include "checkpoint/safetensors_header.h"
+#include "checkpoint/torch_file.h"
 
 namespace shoehorn {
 namespace {
@@ -48,12 +49,6 @@ std::string checked_shard_name(std::string_view name, std::string_view tensor,
   if (name.empty() || leaves || name.find('\0') != std::string_view::npos) {
     throw FormatError(path, str_cat(printable(tensor), ": its file \"", printable(name),
                                     "\" does not name a file in the folder of the index"));
-  }
-  const fs::path extension = shard.extension();
-  if (extension == ".bin" || extension == ".pt" || extension == ".pth") {
-    throw UnsupportedError(str_cat(path.string(), ": ", printable(tensor), ": lies in ",
-                                   printable(name),
-                                   ", a PyTorch pickle; readable are .safetensors and .gguf"));
   }
   return shard.lexically_normal().string();
 }
@@ -117,7 +112,7 @@ void require_each_once(const StringMap& map, const fs::path& path) {
   }
 }
 
-void require_shards(const SafetensorsIndex& index, const fs::path& path) {
+void require_shards(const ShardIndex& index, const fs::path& path) {
   std::vector<const std::string*> example(index.shards.size(), nullptr);
   for (const auto& [tensor, shard] : index.weight_map) {
     if (example[shard] == nullptr) example[shard] = &tensor;
@@ -147,7 +142,7 @@ TensorsByName require_unique_over_shards(const Checkpoint::Parts& parts) {
   return by_name;
 }
 
-void require_listed_tensors(const SafetensorsIndex& index, const Checkpoint::Parts& parts,
+void require_listed_tensors(const ShardIndex& index, const Checkpoint::Parts& parts,
                             const TensorsByName& by_name, const fs::path& path) {
   Problems problems;
   for (const auto& [tensor, shard] : index.weight_map) {
@@ -163,9 +158,38 @@ void require_listed_tensors(const SafetensorsIndex& index, const Checkpoint::Par
   problems.throw_if_any(path, "lists tensors that are not where it says:");
 }
 
+/// Checks that the shards are all of one kind; true where that is PyTorch's.
+bool are_torch(const std::vector<std::string>& shards, const fs::path& path) {
+  for (const std::string& shard : shards) {
+    if (has_torch_extension(shard) == has_torch_extension(shards.front())) continue;
+    throw FormatError(path, str_cat("names files of two kinds: ", printable(shards.front()),
+                                    " and ", printable(shard)));
+  }
+  return has_torch_extension(shards.front());
+}
+
+void add_shard(Checkpoint::Parts& parts, const fs::path& shard, bool is_torch) {
+  const auto number = static_cast<std::uint32_t>(parts.files.size());
+  parts.files.emplace_back(shard);
+  const File& file = parts.files.back();
+  if (!is_torch) {
+    SafetensorsHeader header = read_safetensors_header(file, number);
+    std::ranges::move(header.tensors, std::back_inserter(parts.tensors));
+    return;
+  }
+  pickle::TorchTensors torch = read_torch_file(source_of(file), number);
+  std::ranges::move(torch.tensors, std::back_inserter(parts.tensors));
+  std::ranges::move(torch.notes, std::back_inserter(parts.notes));
+}
+
 }  // namespace
 
-SafetensorsIndex parse_safetensors_index(std::string json, const std::filesystem::path& path) {
+bool has_torch_extension(const std::filesystem::path& file) {
+  const fs::path extension = file.extension();
+  return extension == ".bin" || extension == ".pt" || extension == ".pth";
+}
+
+ShardIndex parse_shard_index(std::string json, const std::filesystem::path& path) {
   StringMap map;
   try {
     map = parse_weight_map(json, path);
@@ -179,11 +203,12 @@ SafetensorsIndex parse_safetensors_index(std::string json, const std::filesystem
     file = checked_shard_name(file, tensor, path);
     shards.emplace(file, 0);
   }
-  SafetensorsIndex index;
+  ShardIndex index;
   for (auto& [file, number] : shards) {
     number = static_cast<std::uint32_t>(index.shards.size());
     index.shards.push_back(file);
   }
+  index.is_torch = are_torch(index.shards, path);
   index.weight_map.reserve(map.size());
   for (auto& [tensor, file] : map) {
     index.weight_map.emplace_back(std::move(tensor), shards.at(file));
@@ -191,18 +216,15 @@ SafetensorsIndex parse_safetensors_index(std::string json, const std::filesystem
   return index;
 }
 
-Checkpoint::Parts open_safetensors_index(const std::filesystem::path& path) {
-  const SafetensorsIndex index =
-      parse_safetensors_index(read_text_file(path, kMaxSafetensorsHeaderBytes), path);
+Checkpoint::Parts open_shards(const std::filesystem::path& path) {
+  const ShardIndex index =
+      parse_shard_index(read_text_file(path, kMaxSafetensorsHeaderBytes), path);
   require_shards(index, path);
   Checkpoint::Parts parts;
   parts.path = path;
-  parts.format = "safetensors";
+  parts.format = index.is_torch ? "pytorch" : "safetensors";
   for (const std::string& shard : index.shards) {
-    const auto number = static_cast<std::uint32_t>(parts.files.size());
-    parts.files.emplace_back(path.parent_path() / shard);
-    SafetensorsHeader header = read_safetensors_header(parts.files.back(), number);
-    std::ranges::move(header.tensors, std::back_inserter(parts.tensors));
+    add_shard(parts, path.parent_path() / shard, index.is_torch);
   }
   require_listed_tensors(index, parts, require_unique_over_shards(parts), path);
   return parts;

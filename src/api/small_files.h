@@ -1,5 +1,5 @@
-// The small files of a model folder in 8 or 4 bits: config.json with its quantization_config, and
-// what is copied.
+// The small files of a model folder that is written: config.json, with its quantization_config
+// where there is one, and what is copied.
 #pragma once
 
 #include <filesystem>
@@ -16,10 +16,11 @@ namespace shoehorn {
 /// null: keys sorted, as transformers writes them. Of llm_int8_skip_modules it holds all that was
 /// left alone, since transformers forgets its defaults where there is a list. `dtype` is torch's
 /// name of the type of what is not quantized.
-std::string quantized_config_json(const Checkpoint& checkpoint, const ResolvedModel& model,
-                                  const BitsAndBytesConfig* config, const std::string& dtype);
+std::string written_config_json(const Checkpoint& checkpoint, const ResolvedModel& model,
+                                const BitsAndBytesConfig* config, const std::string& dtype);
 
-/// Copies tokenizer, templates and whatever else small lies beside the weights into `out`.
+/// Copies tokenizer, templates and whatever else small lies beside the weights into `out`; of a
+/// GGUF file, what was made of its metadata.
 void copy_small_files(const Checkpoint& checkpoint, const std::filesystem::path& out);
 
 }  // namespace shoehorn

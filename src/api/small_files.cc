@@ -1,14 +1,14 @@
-#include "api/quantized_folder.h"
+#include "api/small_files.h"
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string_view>
-#include <system_error>
 
 #include <nlohmann/json.hpp>
 
 #include "base/written_file.h"
+#include "checkpoint/model_path.h"
 
 namespace shoehorn {
 namespace {
@@ -58,16 +58,18 @@ Json quantization_json(const ResolvedModel& model, const BitsAndBytesConfig& con
 }
 
 bool holds_weights(const fs::path& path) {
-  constexpr std::array<std::string_view, 9> kEndings = {
-      ".safetensors", ".bin", ".gguf", ".pt", ".pth", ".h5", ".msgpack", ".onnx", ".index.json"};
+  constexpr std::array<std::string_view, 10> kEndings = {
+      ".safetensors", ".bin", ".gguf", ".pt",         ".pth",
+      ".h5",          ".dat", ".onnx", ".index.json", ".msgpack"};
   const std::string name = path.filename().string();
-  return std::ranges::any_of(kEndings, [&](std::string_view end) { return name.ends_with(end); });
+  return name == "index.json" ||
+         std::ranges::any_of(kEndings, [&](std::string_view end) { return name.ends_with(end); });
 }
 
 }  // namespace
 
-std::string quantized_config_json(const Checkpoint& checkpoint, const ResolvedModel& model,
-                                  const BitsAndBytesConfig* config, const std::string& dtype) {
+std::string written_config_json(const Checkpoint& checkpoint, const ResolvedModel& model,
+                                const BitsAndBytesConfig* config, const std::string& dtype) {
   Json json = Json::parse(checkpoint.config_json());
   const bool old_name = json.contains("torch_dtype") && !json.contains("dtype");
   json[old_name ? "torch_dtype" : "dtype"] = dtype;
@@ -77,21 +79,21 @@ std::string quantized_config_json(const Checkpoint& checkpoint, const ResolvedMo
 }
 
 void copy_small_files(const Checkpoint& checkpoint, const std::filesystem::path& out) {
-  std::error_code error;
-  if (fs::is_directory(checkpoint.path(), error)) {
-    for (const auto& entry : fs::directory_iterator(checkpoint.path())) {
-      const bool wanted = entry.is_regular_file() && entry.path().filename() != "config.json" &&
-                          !holds_weights(entry.path()) && entry.file_size() <= kMostCopiedBytes;
-      if (wanted) fs::copy_file(entry.path(), out / entry.path().filename());
+  const fs::path model = resolve_model_path(checkpoint.path().string());
+  if (checkpoint.format() == "gguf" || !fs::is_directory(model)) {
+    const std::pair<const char*, const std::string&> parts[] = {
+        {"generation_config.json", checkpoint.generation_config_json()},
+        {"tokenizer.json", checkpoint.tokenizer_json()},
+        {"tokenizer_config.json", checkpoint.tokenizer_config_json()}};
+    for (const auto& [name, text] : parts) {
+      if (!text.empty()) write_text(out / name, text);
     }
     return;
   }
-  const std::pair<const char*, const std::string&> parts[] = {
-      {"generation_config.json", checkpoint.generation_config_json()},
-      {"tokenizer.json", checkpoint.tokenizer_json()},
-      {"tokenizer_config.json", checkpoint.tokenizer_config_json()}};
-  for (const auto& [name, text] : parts) {
-    if (!text.empty()) write_text(out / name, text);
+  for (const auto& entry : fs::directory_iterator(model)) {
+    const bool wanted = entry.is_regular_file() && entry.path().filename() != "config.json" &&
+                        !holds_weights(entry.path()) && entry.file_size() <= kMostCopiedBytes;
+    if (wanted) fs::copy_file(entry.path(), out / entry.path().filename());
   }
 }
 

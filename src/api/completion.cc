@@ -1,0 +1,180 @@
+// Several sequences at once: batches of prompts, several continuations of one, beams.
+
+#include <algorithm>
+#include <memory>
+#include <numeric>
+#include <utility>
+
+#include "shoehorn/error.h"
+#include "shoehorn/model.h"
+
+#include "api/generation_request.h"
+#include "api/model_impl.h"
+#include "base/str_cat.h"
+#include "generate/batch_source.h"
+#include "generate/beam_search.h"
+#include "generate/sequence.h"
+#include "generate/stop_strings.h"
+
+namespace shoehorn {
+namespace {
+
+/// A KV cache for every slot.
+class CachedSequences final : public BatchLogitsSource {
+ public:
+  CachedSequences(const LoadedModel& model, const std::vector<std::int64_t>& capacities)
+      : model_(model), vocab_(static_cast<std::size_t>(model.architecture().shape().vocab_size)) {
+    for (const std::int64_t capacity : capacities) {
+      caches_.push_back(model.new_kv_cache(std::max<std::int64_t>(capacity, 1)));
+    }
+  }
+
+  std::span<const float> run(std::span<const SequenceStep> steps) override {
+    std::vector<std::vector<std::int32_t>> positions;
+    std::vector<BatchSequence> sequences;
+    positions.reserve(steps.size());
+    for (const SequenceStep& step : steps) {
+      KvCache& cache = *caches_[step.slot];
+      const auto kept = static_cast<std::int64_t>(step.keep);
+      if (cache.length() > kept) cache.truncate(kept);
+      positions.emplace_back(step.ids.size());
+      std::iota(positions.back().begin(), positions.back().end(), static_cast<std::int32_t>(kept));
+      sequences.push_back({.ids = step.ids,
+                           .positions = positions.back(),
+                           .kv = &cache,
+                           .call_length = kept + static_cast<std::int64_t>(step.ids.size()),
+                           .logits = BatchSequence::Logits::kLast});
+    }
+    logits_.resize(steps.size() * vocab_);
+    model_.run(sequences, logits_);
+    return logits_;
+  }
+
+  std::size_t vocab() const { return vocab_; }
+
+ private:
+  const LoadedModel& model_;
+  std::size_t vocab_;
+  std::vector<std::unique_ptr<KvCache>> caches_;
+  std::vector<float> logits_;
+};
+
+bool is_set(const std::atomic<bool>* cancelled) {
+  return cancelled != nullptr && cancelled->load(std::memory_order_relaxed);
+}
+
+/// One sequence of a batch.
+struct Member {
+  std::size_t prompt;
+  GeneratedSequence sequence;
+  std::string text;
+};
+
+/// A token for every sequence that goes on; what was run before is in its slot's cache.
+void advance_all(std::vector<Member>& members, CachedSequences& source) {
+  std::vector<SequenceStep> steps;
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const GeneratedSequence& sequence = members[i].sequence;
+    if (sequence.finish_reason()) continue;
+    const std::size_t keep = sequence.new_ids().empty() ? 0 : sequence.history().size() - 1;
+    steps.push_back({.slot = i, .keep = keep, .ids = sequence.history().subspan(keep)});
+  }
+  const std::span<const float> logits = source.run(steps);
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    Member& member = members[steps[i].slot];
+    member.text += member.sequence.advance(logits.subspan(i * source.vocab(), source.vocab()));
+  }
+}
+
+/// The text of `ids` up to a stop string, and whether there is one.
+std::pair<std::string, bool> text_of(const Tokenizer& tokenizer, const GenerationConfig& config,
+                                     std::span<const std::int32_t> ids) {
+  StopStrings stops(config.stop_strings);
+  std::string text = stops.push(tokenizer.decode(ids, config.skip_special_tokens));
+  return {text + stops.flush(), stops.matched()};
+}
+
+}  // namespace
+
+std::vector<Completion> Model::complete(std::span<const std::vector<std::int32_t>> prompts,
+                                        const GenerateOptions& options,
+                                        const std::atomic<bool>* cancelled) const {
+  const GenerationConfig config = generation_request(impl_->generation_config, options);
+  const Tokenizer* const tokenizer = impl_->tokenizer.get();
+  const auto constraint = output_constraint(options, config, tokenizer, vocab_size());
+  if (tokenizer == nullptr && !config.stop_strings.empty()) {
+    throw ArgumentError("stop_strings need a tokenizer, and there is none");
+  }
+  const auto capacity = [&](std::size_t prompt_tokens) {
+    return std::min(max_context(),
+                    static_cast<std::int64_t>(prompt_tokens) + config.max_new_tokens);
+  };
+  std::vector<Completion> completions;
+  if (config.num_beams > 1) {
+    if (config.logprobs) {
+      throw UnsupportedError("logprobs of beams are not recorded: num_beams 1 gives them");
+    }
+    for (std::size_t p = 0; p < prompts.size(); ++p) {
+      const std::vector<std::int32_t> prompt = non_empty_prompt(prompts[p], config);
+      const GenerationConfig bounded =
+          within_context(config, static_cast<std::int64_t>(prompt.size()), max_context());
+      CachedSequences source(*impl_->loaded, std::vector(static_cast<std::size_t>(config.num_beams),
+                                                         capacity(prompt.size())));
+      BeamSearchOptions how{.constraint = constraint.get(), .cancelled = cancelled};
+      if (!config.stop_strings.empty()) {
+        how.has_stop_string = [&](std::span<const std::int32_t> ids) {
+          return text_of(*tokenizer, config, ids).second;
+        };
+      }
+      for (BeamHypothesis& found : beam_search(source, prompt, bounded, how)) {
+        Completion& completion = completions.emplace_back();
+        completion.prompt = p;
+        std::span<const std::int32_t> said = found.ids;
+        if (found.finish_reason == FinishReason::kEos) said = said.first(said.size() - 1);
+        if (tokenizer != nullptr) completion.text = text_of(*tokenizer, config, said).first;
+        completion.ids = std::move(found.ids);
+        completion.finish_reason = found.finish_reason;
+        completion.score = found.score;
+      }
+    }
+    return completions;
+  }
+
+  if (config.num_return_sequences > 1 && !config.do_sample) {
+    throw ArgumentError(
+        "num_return_sequences above 1 needs do_sample or num_beams: greedy sequences are all the "
+        "same");
+  }
+  const std::uint64_t seed = generation_seed(config);
+  std::vector<Member> members;
+  std::vector<std::int64_t> capacities;
+  for (std::size_t p = 0; p < prompts.size(); ++p) {
+    const std::vector<std::int32_t> prompt = non_empty_prompt(prompts[p], config);
+    const GenerationConfig bounded =
+        within_context(config, static_cast<std::int64_t>(prompt.size()), max_context());
+    for (std::int64_t i = 0; i < config.num_return_sequences; ++i) {
+      members.push_back(
+          {p,
+           GeneratedSequence(tokenizer, prompt, bounded, seed, static_cast<std::uint64_t>(i),
+                             constraint ? constraint->clone() : nullptr),
+           ""});
+      capacities.push_back(capacity(prompt.size()));
+    }
+  }
+  CachedSequences source(*impl_->loaded, capacities);
+  const auto goes_on = [](const Member& member) { return !member.sequence.finish_reason(); };
+  while (!is_set(cancelled) && std::ranges::any_of(members, goes_on)) advance_all(members, source);
+  for (Member& member : members) {
+    const std::span<const std::int32_t> ids = member.sequence.new_ids();
+    completions.push_back(
+        {.prompt = member.prompt,
+         .ids = {ids.begin(), ids.end()},
+         .text = member.text + member.sequence.finish_text(),
+         .finish_reason = member.sequence.finish_reason().value_or(FinishReason::kCancelled),
+         .score = 0,
+         .logprobs = member.sequence.logprobs()});
+  }
+  return completions;
+}
+
+}  // namespace shoehorn
