@@ -59,6 +59,10 @@ class JsonReader {
   /// A number without fraction and exponent that fits 64 bits.
   std::int64_t read_integer();
   double read_double();
+  /// The text of any number; `integer`: it has no fraction and no exponent.
+  std::string_view read_number(bool& integer);
+  /// Steps over "true", "false" or "null".
+  void read_word(std::string_view word);
   /// A whole value, for the small parts of a file.
   JsonValue read_value(const std::string& place) { return read_value(place, 0); }
 
@@ -79,8 +83,6 @@ class JsonReader {
   String read_escaped(std::size_t begin);
   void append_escape(std::string& out);
   char32_t read_hex4();
-  std::string_view read_number(bool& integer);
-  void read_word(std::string_view word);
   JsonValue read_value(const std::string& place, int depth);
 
   std::string_view text_;
