@@ -1,6 +1,7 @@
 #include "shoehorn/generation.h"
 
 #include <algorithm>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -19,16 +20,25 @@ namespace {
 /// A session as the token loop sees it.
 class SessionLogits final : public LogitsSource {
  public:
-  explicit SessionLogits(Session session) : session_(std::move(session)) {}
+  /// `on_card`: a CUDA device computes logits, which stay there where only the likeliest id counts.
+  SessionLogits(const Model& model, Session session, bool on_card)
+      : model_(model), session_(std::move(session)), on_card_(on_card) {}
 
   std::span<const float> prefill(std::span<const std::int32_t> ids) override {
     return session_.forward(ids);
   }
   std::span<const float> next(std::int32_t id) override { return session_.forward({&id, 1}); }
+  std::optional<std::int32_t> likeliest(std::span<const std::int32_t> ids) override {
+    if (!on_card_) return std::nullopt;
+    Session* const session = &session_;
+    return model_.likeliest({&session, 1}, {&ids, 1}).front();
+  }
   std::int64_t capacity() const { return session_.capacity(); }
 
  private:
+  const Model& model_;
   Session session_;
+  bool on_card_;
 };
 
 }  // namespace
@@ -42,14 +52,14 @@ struct Generation::Impl {
   std::uint64_t disk_bytes_after_prefill = 0;
   bool done = false;
 
-  Impl(const Model& of, Session session, const Tokenizer* tokenizer,
+  Impl(const Model& of, const LoadedModel& loaded, Session session, const Tokenizer* tokenizer,
        std::span<const std::int32_t> ids, const GenerationConfig& config,
-       std::unique_ptr<TokenConstraint> constraint, const StreamStats& before)
+       std::unique_ptr<TokenConstraint> constraint)
       : model(&of),
-        source(std::move(session)),
+        source(of, std::move(session), loaded.head_on_card()),
         loop(source, tokenizer, ids, config, std::move(constraint)),
-        disk_bytes_before(before.bytes_read),
-        disk_wait_before(before.wait_s) {}
+        disk_bytes_before(loaded.weights().stream_stats().bytes_read),
+        disk_wait_before(loaded.weights().stream_stats().wait_s) {}
 };
 
 Generation::Generation(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -131,8 +141,7 @@ Generation Model::generate(std::span<const std::int32_t> ids,
   const std::int64_t positions = std::min(max_context(), prompt + config.max_new_tokens);
   return Generation(std::make_unique<Generation::Impl>(
       *this, new_session(positions), impl_->tokenizer.get(), ids, bounded,
-      output_constraint(options, config, impl_->tokenizer.get(), vocab_size()),
-      impl_->loaded->weights().stream_stats()));
+      output_constraint(options, config, impl_->tokenizer.get(), vocab_size()), *impl_->loaded));
 }
 
 }  // namespace shoehorn

@@ -237,7 +237,7 @@ LogitsProcessor::LogitsProcessor(const GenerationConfig& config, std::size_t pro
 
 std::span<const float> LogitsProcessor::penalized(std::span<const std::int32_t> ids,
                                                   std::span<const float> logits) {
-  if (repetition_penalty_ == 1.0f && !rules_.any()) return logits;
+  if (leaves_logits()) return logits;
   penalized_.assign(logits.begin(), logits.end());
   if (repetition_penalty_ != 1.0f) {
     apply_repetition_penalty(ids, repetition_penalty_, logits, penalized_);

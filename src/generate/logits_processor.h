@@ -61,6 +61,9 @@ class LogitsProcessor {
   /// `prompt_tokens`: how much of the ids is prompt.
   LogitsProcessor(const GenerationConfig& config, std::size_t prompt_tokens);
 
+  /// True if penalized() gives the logits as they are, whatever was said.
+  bool leaves_logits() const { return repetition_penalty_ == 1.0F && !rules_.any(); }
+
   /// The logits with what acts on greedy choices as well: the repetition penalty over `ids` (prompt
   /// and what followed) and the rules about them. Valid until the next call; the input itself where
   /// nothing is to be done.

@@ -79,6 +79,8 @@ class GeneratedSequence::Chooser {
     return id;
   }
 
+  bool takes_likeliest() const { return !sampler_ && !constraint_ && processor_.leaves_logits(); }
+
   bool is_complete() const { return constraint_ && constraint_->is_complete(); }
 
  private:
@@ -164,6 +166,18 @@ std::optional<FinishReason> GeneratedSequence::finish_reason() const {
 std::string GeneratedSequence::advance(std::span<const float> logits) {
   const std::int32_t id = chooser_->choose(history_, logits);
   if (config_.logprobs) logprobs_.push_back(token_logprob(logits, id, *config_.logprobs));
+  return push(id);
+}
+
+bool GeneratedSequence::takes_likeliest() const {
+  return chooser_->takes_likeliest() && !config_.logprobs;
+}
+
+std::string GeneratedSequence::advance_likeliest(std::int32_t id) {
+  return push(id);
+}
+
+std::string GeneratedSequence::push(std::int32_t id) {
   history_.push_back(id);
   return text_ && !is_eos(id) ? text_->push(id) : std::string();
 }

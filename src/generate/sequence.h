@@ -54,6 +54,10 @@ class GeneratedSequence {
   /// Chooses the next id from the logits [vocab] after history(); the text that has become certain.
   /// Throws Error where the logits are no numbers or no token is allowed.
   std::string advance(std::span<const float> logits);
+  /// True if advance() always chooses the id of the largest logit, and needs the logits for nothing
+  /// else; then advance_likeliest() takes that id itself.
+  bool takes_likeliest() const;
+  std::string advance_likeliest(std::int32_t id);
   /// The text that was still held back; once, at the end.
   std::string finish_text();
 
@@ -62,6 +66,7 @@ class GeneratedSequence {
   class TextStream;
 
   bool is_eos(std::int32_t id) const;
+  std::string push(std::int32_t id);
 
   GenerationConfig config_;
   std::vector<std::int32_t> history_;

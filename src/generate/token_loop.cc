@@ -62,10 +62,20 @@ bool TokenLoop::step(std::string& piece) {
   const bool first = result_.ids.empty();
   const std::span<const std::int32_t> history = sequence_->history();
   const Clock::time_point step_start = Clock::now();
-  const std::span<const float> logits =
-      first ? source_.prefill(history) : source_.next(history.back());
-  if (first) result_.prefill_s = seconds_between(step_start, Clock::now());
-  piece = sequence_->advance(logits);
+  const auto prefilled = [&] {
+    if (first) result_.prefill_s = seconds_between(step_start, Clock::now());
+  };
+  std::optional<std::int32_t> likeliest;
+  if (sequence_->takes_likeliest())
+    likeliest = source_.likeliest(first ? history : history.last(1));
+  if (likeliest) {
+    prefilled();
+    piece = sequence_->advance_likeliest(*likeliest);
+  } else {
+    const auto logits = first ? source_.prefill(history) : source_.next(history.back());
+    prefilled();
+    piece = sequence_->advance(logits);
+  }
   result_.ids.push_back(sequence_->history().back());
   const Clock::time_point now = Clock::now();
   if (first) {

@@ -29,6 +29,12 @@ class LogitsSource {
   virtual std::span<const float> prefill(std::span<const std::int32_t> ids) = 0;
   /// Takes one more id; the logits [vocab] after it, valid until the next call.
   virtual std::span<const float> next(std::int32_t id) = 0;
+  /// In place of either: takes ids and gives the id of the largest logit after them, the lowest
+  /// where several are, for a source that finds it without giving logits away. Nothing, and nothing
+  /// was taken: the source gives logits.
+  virtual std::optional<std::int32_t> likeliest(std::span<const std::int32_t> /*ids*/) {
+    return std::nullopt;
+  }
 };
 
 /// What a loop has made so far.

@@ -1,12 +1,11 @@
 // Products of cuBLASLt against sums in double precision; which it takes.
-#include "cuda/blas.h"
-
 #include <cmath>
 #include <cstdint>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "cuda/blas.h"
 #include "kernels/testing_linear_cuda.h"
 
 namespace shoehorn {

@@ -74,8 +74,13 @@ class LoadedModel {
   /// outside the vocabulary, FileError from the stream; caches then keep what they held before.
   void run(std::span<const BatchSequence> sequences, std::span<float> logits) const;
 
-  /// The same, but only the likeliest ids of the wanted rows: where a CUDA device computes the head
-  /// its logits stay there.
+  /// True if a CUDA device computes the logits of short calls.
+  bool head_on_card() const {
+    return parts_.routes.front().group_devices.back().kind == DeviceKind::kCuda;
+  }
+
+  /// The same as run(), but only the likeliest ids of the wanted rows: where a CUDA device computes
+  /// the head its logits stay there.
   void run_likeliest(std::span<const BatchSequence> sequences, std::span<std::int32_t> ids) const;
 
  private:
