@@ -140,8 +140,8 @@ Generation Model::generate(std::span<const std::int32_t> ids,
   const GenerationConfig bounded = within_context(config, prompt, max_context());
   const std::int64_t positions = std::min(max_context(), prompt + config.max_new_tokens);
   return Generation(std::make_unique<Generation::Impl>(
-      *this, new_session(positions), impl_->tokenizer.get(), ids, bounded,
-      output_constraint(options, config, impl_->tokenizer.get(), vocab_size()), *impl_->loaded));
+      *this, *impl_->loaded, new_session(positions), impl_->tokenizer.get(), ids, bounded,
+      output_constraint(options, config, impl_->tokenizer.get(), vocab_size())));
 }
 
 }  // namespace shoehorn

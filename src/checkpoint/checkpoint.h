@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "base/file.h"
-#include "checkpoint/byte_source.h"
 #include "checkpoint/tensor_info.h"
+#include "checkpoint/value_source.h"
 
 namespace shoehorn {
 
@@ -28,8 +28,8 @@ class Checkpoint {
     std::filesystem::path path;  // what the user named
     std::string format;          // "safetensors", "gguf", "pytorch", "offload"
     std::vector<File> files;
-    std::unique_ptr<const ByteSource> source;  // in place of files
-    std::vector<TensorInfo> tensors;           // in file order, then by offset
+    std::unique_ptr<const ValueSource> source;  // in place of files
+    std::vector<TensorInfo> tensors;            // in file order, then by offset
     std::string config_json;             // Hugging Face's config.json; GGUF: made of its metadata
     std::string generation_config_json;  // empty where there is none
     std::string tokenizer_json;          // likewise

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "checkpoint/byte_source.h"
+#include "checkpoint/value_source.h"
 #include "tensor/dtype.h"
 
 namespace shoehorn {
@@ -27,7 +27,7 @@ struct SyntheticRecipe {
 };
 
 /// Immutable and thread-safe.
-class SyntheticValues final : public ByteSource {
+class SyntheticValues final : public ValueSource {
  public:
   /// `recipes` by the names of the tensors; types are F32, BF16 and F16.
   SyntheticValues(std::uint64_t seed, std::unordered_map<std::string, SyntheticRecipe> recipes);

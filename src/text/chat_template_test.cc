@@ -134,7 +134,10 @@ INSTANTIATE_TEST_SUITE_P(
                 "{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}{{ f() }}{% endmacro %}"
                 "{{ f() }}"},
         Hostile{"RecursiveLoop", "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}"},
-        Hostile{"Caller", "{% macro f() %}{% call f() %}{% endcall %}{% endmacro %}{{ f() }}"},
+        Hostile{
+            "Caller",
+            "{% macro f() %}{% call f() %}{{ caller() }}{% endcall %}{{ caller() }}{% endmacro %}"
+            "{% call f() %}{% endcall %}"},
         Hostile{"RepeatedText", "{{ 'a' * 10**9 }}"}, Hostile{"RepeatedList", "{{ [0] * 10**9 }}"},
         Hostile{"DoubledText",
                 "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(100) %}"

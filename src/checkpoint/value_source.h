@@ -11,9 +11,9 @@
 namespace shoehorn {
 
 /// Immutable and thread-safe.
-class ByteSource {
+class ValueSource {
  public:
-  virtual ~ByteSource() = default;
+  virtual ~ValueSource() = default;
 
   /// Fills `out` with the bytes of a tensor from `offset` on; the range lies inside the tensor. The
   /// same bytes come out whatever ranges they are read in.
