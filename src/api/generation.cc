@@ -134,7 +134,12 @@ Generation Model::generate(std::span<const std::int32_t> ids,
                            const GenerateOptions& options) const {
   const GenerationConfig config = generation_request(impl_->generation_config, options);
   if (config.num_beams > 1 || config.num_return_sequences > 1) {
-    throw ArgumentError("num_beams and num_return_sequences above 1 are for complete()");
+    // Where the options do not say so, generation_config.json does; room for several sequences has
+    // to be planned before the model is loaded.
+    throw ArgumentError(str_cat("this generation has num_beams ", config.num_beams,
+                                " and num_return_sequences ", config.num_return_sequences,
+                                ", and generate() makes one sequence: complete() makes all; `run` "
+                                "takes --num-beams and --num-return-sequences, 1 for one"));
   }
   const auto prompt = std::max<std::int64_t>(static_cast<std::int64_t>(ids.size()), 1);
   const GenerationConfig bounded = within_context(config, prompt, max_context());
