@@ -138,6 +138,7 @@ INSTANTIATE_TEST_SUITE_P(
             "Caller",
             "{% macro f() %}{% call f() %}{{ caller() }}{% endcall %}{{ caller() }}{% endmacro %}"
             "{% call f() %}{% endcall %}"},
+        Hostile{"NamespaceWithinItself", "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}"},
         Hostile{"RepeatedText", "{{ 'a' * 10**9 }}"}, Hostile{"RepeatedList", "{{ [0] * 10**9 }}"},
         Hostile{"DoubledText",
                 "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(100) %}"

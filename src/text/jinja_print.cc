@@ -12,29 +12,6 @@ namespace {
 
 using Kind = Value::Kind;
 
-// Between the brackets.
-void append_items(Budget& budget, std::string& out, const std::vector<Value>& items) {
-  bool first = true;
-  for (const Value& item : items) {
-    if (!first) out += ", ";
-    first = false;
-    append_repr(budget, out, item);
-  }
-}
-
-void append_entries(Budget& budget, std::string& out, const Dict& dict) {
-  out += '{';
-  bool first = true;
-  for (const auto& [key, value] : dict.entries) {
-    if (!first) out += ", ";
-    first = false;
-    append_repr(budget, out, key);
-    out += ": ";
-    append_repr(budget, out, value);
-  }
-  out += '}';
-}
-
 std::string range_text(const Range& range) {
   const std::string ends = str_cat("range(", range.start, ", ", range.stop);
   return range.step == 1 ? ends + ")" : str_cat(ends, ", ", range.step, ")");
@@ -165,51 +142,105 @@ class JsonWriter {
   const JsonStyle& style_;
 };
 
-}  // namespace
+// Lists and mappings are bounded where they are made; a namespace may hold itself.
+constexpr std::uint32_t kMostNested = 2 * Limits::kDepth;
 
-void append_repr(Budget& budget, std::string& out, const Value& value) {
-  budget.spend(1);
-  budget.check_size(out.size());
+class ReprWriter {
+ public:
+  ReprWriter(Budget& budget, std::string& out) : budget_(budget), out_(out) {}
+
+  void write(const Value& value);
+
+ private:
+  // Between the brackets.
+  void write_items(const std::vector<Value>& items) {
+    bool first = true;
+    for (const Value& item : items) {
+      if (!first) out_ += ", ";
+      first = false;
+      write(item);
+    }
+  }
+
+  void write_entries(const Dict& dict) {
+    out_ += '{';
+    bool first = true;
+    for (const auto& [key, value] : dict.entries) {
+      if (!first) out_ += ", ";
+      first = false;
+      write(key);
+      out_ += ": ";
+      write(value);
+    }
+    out_ += '}';
+  }
+
+  void write_nested(const Value& value);
+
+  Budget& budget_;
+  std::string& out_;
+  std::uint32_t level_ = 0;
+};
+
+void ReprWriter::write(const Value& value) {
+  if (level_ >= kMostNested) {
+    fail(ErrorKind::kLimit, str_cat("a value nested more than ", kMostNested,
+                                    " deep, or within itself, cannot be printed"));
+  }
+  ++level_;
+  write_nested(value);
+  --level_;
+}
+
+void ReprWriter::write_nested(const Value& value) {
+  budget_.spend(1);
+  budget_.check_size(out_.size());
   switch (value.kind()) {
-    case Kind::kNone: out += "None"; return;
-    case Kind::kBool: out += value.as_bool() ? "True" : "False"; return;
-    case Kind::kInteger: out += text::python_repr(value.as_integer()); return;
-    case Kind::kFloat: out += text::python_repr(value.as_double()); return;
-    case Kind::kUndefined: out += "Undefined"; return;
+    case Kind::kNone: out_ += "None"; return;
+    case Kind::kBool: out_ += value.as_bool() ? "True" : "False"; return;
+    case Kind::kInteger: out_ += text::python_repr(value.as_integer()); return;
+    case Kind::kFloat: out_ += text::python_repr(value.as_double()); return;
+    case Kind::kUndefined: out_ += "Undefined"; return;
     case Kind::kString:
-      budget.spend_bytes(value.text().size());
-      budget.check_size(out.size() + value.text().size());
-      text::append_python_repr(out, value.text());
+      budget_.spend_bytes(value.text().size());
+      budget_.check_size(out_.size() + value.text().size());
+      text::append_python_repr(out_, value.text());
       return;
     case Kind::kList:
-      out += '[';
-      append_items(budget, out, value.items());
-      out += ']';
+      out_ += '[';
+      write_items(value.items());
+      out_ += ']';
       return;
     case Kind::kTuple:
-      out += '(';
-      append_items(budget, out, value.items());
-      out += value.items().size() == 1 ? ",)" : ")";
+      out_ += '(';
+      write_items(value.items());
+      out_ += value.items().size() == 1 ? ",)" : ")";
       return;
     case Kind::kKeys:
     case Kind::kValues:
     case Kind::kItems:
-      out += type_name(value);
-      out += "([";
-      append_items(budget, out, value.items());
-      out += "])";
+      out_ += type_name(value);
+      out_ += "([";
+      write_items(value.items());
+      out_ += "])";
       return;
-    case Kind::kDict: append_entries(budget, out, value.dict()); return;
-    case Kind::kRange: out += range_text(value.as<Range>()); return;
-    case Kind::kGenerator: out += "<generator object>"; return;
+    case Kind::kDict: write_entries(value.dict()); return;
+    case Kind::kRange: out_ += range_text(value.as<Range>()); return;
+    case Kind::kGenerator: out_ += "<generator object>"; return;
     case Kind::kNamespace:
-      out += "<Namespace ";
-      append_entries(budget, out, value.as<Namespace>().attributes);
-      out += '>';
+      out_ += "<Namespace ";
+      write_entries(value.as<Namespace>().attributes);
+      out_ += '>';
       return;
-    case Kind::kLoop: out += "<LoopContext>"; return;
-    case Kind::kCallable: out += value.as<Callable>().print(); return;
+    case Kind::kLoop: out_ += "<LoopContext>"; return;
+    case Kind::kCallable: out_ += value.as<Callable>().print(); return;
   }
+}
+
+}  // namespace
+
+void append_repr(Budget& budget, std::string& out, const Value& value) {
+  ReprWriter(budget, out).write(value);
 }
 
 void append_print(Budget& budget, std::string& out, const Value& value) {
