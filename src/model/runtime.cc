@@ -38,12 +38,6 @@ ExecContext& Runtime::on(Device device) {
   return seat(device).context;
 }
 
-std::vector<Device> Runtime::devices() const {
-  std::vector<Device> devices;
-  for (const Seat& seat : seats_) devices.push_back(seat.device);
-  return devices;
-}
-
 std::vector<Device> Runtime::route_devices() const {
   std::vector<Device> devices;
   for (const Device device : route_->group_devices) {

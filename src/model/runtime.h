@@ -44,13 +44,11 @@ class Runtime {
   /// The way of the passes from now on; it outlives them.
   void set_route(const Route& route) { route_ = &route; }
   Device group_device(std::size_t group) const { return route_->group_devices[group]; }
-  /// The devices that compute a group of the route, and the CPU where `host` asks for it.
+  /// The devices that compute a group of the route.
   std::vector<Device> route_devices() const;
 
   /// The context of a device that computes.
   ExecContext& on(Device device);
-  /// Every device that has a workspace.
-  std::vector<Device> devices() const;
 
   /// Copies between memory of any two devices, in the order of both devices' work. Host memory may
   /// be changed or read when this returns.
