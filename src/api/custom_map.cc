@@ -31,7 +31,7 @@ DeviceMap custom_device_map(const std::string& device_map, const ModuleTree& tre
   }
   throw ArgumentError(str_cat("device_map \"", device_map,
                               "\" is no strategy (auto, balanced, balanced_low_0, sequential), no "
-                              "device (cpu, disk, virtual:0) and no JSON file"));
+                              "device (cpu, disk, cuda:0, virtual:0) and no JSON file"));
 }
 
 }  // namespace shoehorn
