@@ -61,7 +61,7 @@ std::string text_of(const std::variant<long long, std::string>& device) {
 
 std::string available_devices(const MapRules& rules) {
   const int n = rules.accelerators.total();
-  std::string text = n == 0   ? "there are no accelerators here: write "
+  std::string text = n == 0 ? "there is no accelerator (`shoehorn doctor` says why): write "
                      : n == 1 ? "write 0, "
                               : str_cat("write 0 to ", n - 1, ", ");
   return text + "\"cpu\" or \"disk\"";
