@@ -61,9 +61,9 @@ std::string text_of(const std::variant<long long, std::string>& device) {
 
 std::string available_devices(const MapRules& rules) {
   const int n = rules.accelerators.total();
-  std::string text = n == 0 ? "there is no accelerator (`shoehorn doctor` says why): write "
-                     : n == 1 ? "write 0, "
-                              : str_cat("write 0 to ", n - 1, ", ");
+  std::string text = "there is no accelerator (`shoehorn doctor` says why): write ";
+  if (n == 1) text = "write 0, ";
+  if (n > 1) text = str_cat("write 0 to ", n - 1, ", ");
   return text + "\"cpu\" or \"disk\"";
 }
 
