@@ -21,7 +21,7 @@ void use(const shoehorn::GenerationConfig& config) {
   const shoehorn::GenerationConfig same = shoehorn::with_overrides(config, {});
   if (same.do_sample != config.do_sample) std::abort();
   const std::vector<float> logits = {0.5f, -1.0f, 2.0f, 0.5f, -3.0f};
-  shoehorn::LogitsProcessor processor(config);
+  shoehorn::LogitsProcessor processor(config, 1);
   try {
     const auto penalized = processor.penalized(std::vector<std::int32_t>{0, 4}, logits);
     if (shoehorn::Sampler(1).draw(processor.candidates(penalized)) >= 5) std::abort();

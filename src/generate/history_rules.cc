@@ -31,8 +31,7 @@ bool is_eos(const std::vector<std::int32_t>& word, const std::vector<std::int32_
 }  // namespace
 
 HistoryRules::HistoryRules(const GenerationConfig& config, std::size_t prompt_tokens)
-    : prompt_tokens_(prompt_tokens),
-      no_repeat_ngram_size_(static_cast<std::size_t>(config.no_repeat_ngram_size)),
+    : no_repeat_ngram_size_(static_cast<std::size_t>(config.no_repeat_ngram_size)),
       min_length_(config.min_new_tokens
                       ? prompt_tokens + static_cast<std::size_t>(*config.min_new_tokens)
                       : static_cast<std::size_t>(config.min_length)),

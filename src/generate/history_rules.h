@@ -31,7 +31,6 @@ class HistoryRules {
   void forbid_repeated_ngrams(std::span<const std::int32_t> history, std::span<float> logits) const;
   void forbid_bad_words(std::span<const std::int32_t> history, std::span<float> logits) const;
 
-  std::size_t prompt_tokens_;
   std::size_t no_repeat_ngram_size_;
   std::vector<std::vector<std::int32_t>> bad_words_ids_;  // without those that are an eos token
   std::size_t min_length_;                                // prompt included; 0: none
