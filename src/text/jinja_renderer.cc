@@ -219,12 +219,15 @@ void Renderer::execute_for(const Statement& statement) {
   }
 }
 
+// A frame, the loop's own variables and its target: what an empty iteration takes beside others.
+constexpr std::uint64_t kIterationSteps = 5;
+
 void Renderer::iterate_loop(const Value& loop_value, bool& completed) {
   auto& loop = loop_value.as<Loop>();
   const Ref<Frame> outer = loop.outer;
   Ref<Frame> frame;
   while (loop.advance()) {
-    budget_.spend(1);
+    budget_.spend(kIterationSteps);
     if (!frame || frame->references() > 1 || frame->kept) {
       frame = new_frame(outer);
     } else {
