@@ -267,8 +267,8 @@ RunShape run_shape(const OpenedModel& opened, const LoadOptions& options) {
   shape.max_rows = pass_rows(shape.max_context, shape.max_batch);
   shape.threads = options.threads > 0 ? options.threads : usable_processors();
   shape.isa = detect_isa();
-  shape.workspace_bytes =
-      pass_workspace_bytes(*opened.architecture, shape.max_rows, shape.max_context, shape.threads);
+  shape.workspace_bytes = pass_workspace_bytes(*opened.architecture, shape.max_rows, shape.max_rows,
+                                               shape.max_context, shape.threads);
   return shape;
 }
 

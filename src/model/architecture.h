@@ -59,11 +59,22 @@ class Architecture {
   /// The angles of a batch, for each rotary embedding that the forward pass asks of its Pass.
   virtual std::vector<RotaryTable> rotary_tables(const Batch& /*batch*/) const { return {}; }
 
-  /// Computes a pass: stores keys and values of every row (the caches are advanced by the caller)
-  /// and fills the result of the rows that pass.wanted() names. Throws FileError from the
-  /// stream.
-  virtual void forward(const Pass& pass, WeightStore& weights, Runtime& runtime,
-                       const PassResult& result) const = 0;
+  // A pass goes through the groups one after the other (PassFlight drives it). Each step gets its
+  // group's weights, the residual stream x [pass.rows(), hidden_size] on the device that computes
+  // the group, and nothing hidden: several passes may take turns at every step.
+
+  /// Fills x with what the first layer reads of the pass's tokens. Throws FileError.
+  virtual void embed_tokens(const Pass& pass, WeightStore& weights, std::span<float> x,
+                            Device device, Runtime& runtime) const = 0;
+
+  /// Brings x through a layer, whose weights are `w`, and stores keys and values of every row in
+  /// the caches of its sequences; the caller advances them.
+  virtual void decoder_layer(const WeightStore::Lease& w, std::int64_t layer, const Pass& pass,
+                             std::span<float> x, Device device, Runtime& runtime) const = 0;
+
+  /// Fills the result of the rows that pass.wanted() names; `w` are the weights of the last group.
+  virtual void head(const WeightStore::Lease& w, const Pass& pass, std::span<const float> x,
+                    const PassResult& result, Device device, Runtime& runtime) const = 0;
 };
 
 /// The architecture that config.json's `model_type` names. Throws UnsupportedError listing those

@@ -16,6 +16,9 @@ struct BatchSequence {
   /// One past the largest position of the call these tokens are part of: a long prompt comes in
   /// several passes, and dynamic rotary scaling depends on the length of all of it.
   std::int64_t call_length = 0;
+  /// Positions of `kv` before these tokens, set when a call is cut into passes: an earlier pass's
+  /// may not have been counted by the cache yet.
+  std::int64_t start = 0;
   /// Logits of every token, or of the last one, or (a pass in the midst of a prompt) of none.
   enum class Logits { kNone, kLast, kAll } logits = Logits::kLast;
 };

@@ -167,7 +167,7 @@ void attend_on_host(const AttentionParams& params, const Pass& pass, std::int64_
   for (const BatchSequence& sequence : pass.batch().sequences) {
     const std::size_t count = sequence.ids.size();
     const KvCacheView cache = sequence.kv->layer(layer);
-    const std::int64_t start = sequence.kv->length();
+    const std::int64_t start = sequence.start;
     store_kv(heads.k.subspan(row * kv_width, count * kv_width),
              heads.v.subspan(row * kv_width, count * kv_width), start, cache, ctx);
     attention(heads.q.subspan(row * q_width, count * q_width), start, cache, params,
@@ -227,7 +227,7 @@ bool attend_brought(const AttentionParams& params, const Pass& pass, std::int64_
   std::size_t bytes = 0;
   for (const BatchSequence& sequence : pass.batch().sequences) {
     caches.push_back({.host = sequence.kv->layer(layer),
-                      .start = sequence.kv->length(),
+                      .start = sequence.start,
                       .count = static_cast<std::int64_t>(sequence.ids.size())});
     bytes += 2 * (caches.back().bytes_each() + 64);
   }

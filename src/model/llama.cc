@@ -111,12 +111,14 @@ class Llama final : public Architecture {
   std::vector<WeightGroupNames> weight_groups() const override;
   std::size_t workspace_bytes(std::int64_t rows, std::int64_t logits_rows) const override;
   std::vector<RotaryTable> rotary_tables(const Batch& batch) const override;
-  void forward(const Pass& pass, WeightStore& weights, Runtime& runtime,
-               const PassResult& result) const override;
+  void embed_tokens(const Pass& pass, WeightStore& weights, std::span<float> x, Device device,
+                    Runtime& runtime) const override;
+  void decoder_layer(const WeightStore::Lease& w, std::int64_t layer, const Pass& pass,
+                     std::span<float> x, Device device, Runtime& runtime) const override;
+  void head(const WeightStore::Lease& w, const Pass& pass, std::span<const float> x,
+            const PassResult& result, Device device, Runtime& runtime) const override;
 
  private:
-  void decoder_layer(const WeightStore::Lease& w, std::int64_t layer, const Pass& pass,
-                     std::span<float> x, Device device, Runtime& runtime) const;
   void add_attention(const WeightStore::Lease& w, std::int64_t layer, const Pass& pass,
                      std::span<const float> h, std::span<float> x, Device device,
                      Runtime& runtime) const;
@@ -228,23 +230,9 @@ std::vector<RotaryTable> Llama::rotary_tables(const Batch& batch) const {
   return tables;
 }
 
-void Llama::forward(const Pass& pass, WeightStore& weights, Runtime& runtime,
-                    const PassResult& result) const {
-  ActivationRow x(runtime, pass.rows() * c_.hidden_size, runtime.group_device(0));
-  embed(pass, 0, 0, weights, x.span(), runtime.group_device(0), runtime);
-  for (std::int64_t layer = 0; layer < c_.num_hidden_layers; ++layer) {
-    const auto group = static_cast<std::size_t>(layer + 1);
-    const Device device = runtime.group_device(group);
-    x.move_to(device);
-    const WeightStore::Lease w = weights.take(group, runtime.on(device).queue);
-    decoder_layer(w, layer, pass, x.span(), device, runtime);
-  }
-  if (pass.wanted().empty()) return;
-  const auto head = static_cast<std::size_t>(c_.num_hidden_layers + 1);
-  const Device device = runtime.group_device(head);
-  x.move_to(device);
-  const WeightStore::Lease w = weights.take(head, runtime.on(device).queue);
-  language_head(w[kNorm], w[kLmHead], c_.rms_norm_eps, x.span(), pass, result, device, runtime);
+void Llama::embed_tokens(const Pass& pass, WeightStore& weights, std::span<float> x, Device device,
+                         Runtime& runtime) const {
+  embed(pass, 0, 0, weights, x, device, runtime);
 }
 
 void Llama::decoder_layer(const WeightStore::Lease& w, std::int64_t layer, const Pass& pass,
@@ -291,6 +279,11 @@ void Llama::add_mlp(const WeightStore::Lease& w, std::span<const float> h, std::
           runtime);
   silu_mul(gate, up, gate, ctx);
   project({{&w[kDownProj], &w[kDownBias], x, true}}, gate, rows, device, runtime);
+}
+
+void Llama::head(const WeightStore::Lease& w, const Pass& pass, std::span<const float> x,
+                 const PassResult& result, Device device, Runtime& runtime) const {
+  language_head(w[kNorm], w[kLmHead], c_.rms_norm_eps, x, pass, result, device, runtime);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "kernels/rows_cuda.h"
 #include "model/blocks.h"
 #include "model/pass.h"
+#include "model/pass_flight.h"
 
 namespace shoehorn {
 namespace {
@@ -62,6 +63,7 @@ std::vector<Batch> cut_into_passes(std::span<const BatchSequence> sequences,
   std::vector<Batch> passes(1);
   for (const BatchSequence& sequence : sequences) {
     std::size_t done = 0;
+    const std::int64_t start = sequence.kv->length();
     while (done < sequence.ids.size()) {
       auto room = static_cast<std::size_t>(max_rows - passes.back().rows());
       if (room == 0) {
@@ -72,6 +74,7 @@ std::vector<Batch> cut_into_passes(std::span<const BatchSequence> sequences,
       BatchSequence part = sequence;
       part.ids = sequence.ids.subspan(done, count);
       part.positions = sequence.positions.subspan(done, count);
+      part.start = start + static_cast<std::int64_t>(done);
       done += count;
       if (part.logits == BatchSequence::Logits::kLast && done < sequence.ids.size()) {
         part.logits = BatchSequence::Logits::kNone;
@@ -89,7 +92,7 @@ std::int64_t pass_rows(std::int64_t max_context, std::int64_t max_batch) {
 }
 
 std::size_t pass_workspace_bytes(const Architecture& architecture, std::int64_t max_rows,
-                                 std::int64_t max_context, int threads) {
+                                 std::int64_t flight_rows, std::int64_t max_context, int threads) {
   const DecoderShape& shape = architecture.shape();
   std::size_t kernels = linear_workspace_bytes(max_rows, shape.widest_input, threads);
   for (const LayerKvShape& layer : shape.layers) {
@@ -97,7 +100,8 @@ std::size_t pass_workspace_bytes(const Architecture& architecture, std::int64_t 
         kernels, attention_workspace_bytes(max_rows, max_context, shape.num_attention_heads,
                                            layer.num_key_value_heads, layer.head_dim, threads));
   }
-  return architecture.workspace_bytes(max_rows, max_rows) + kernels;
+  return architecture.workspace_bytes(max_rows, max_rows) + kernels +
+         PassFlight::residual_bytes(flight_rows, max_rows, shape.hidden_size);
 }
 
 std::size_t card_workspace_bytes(const Architecture& architecture, std::int64_t max_rows,
@@ -203,40 +207,56 @@ std::int64_t LoadedModel::pass_rows(const Route& route) const {
   return std::max(parts_.card_rows, parts_.max_rows);
 }
 
-void LoadedModel::run_pass(const Batch& batch, const Route& route, const PassResult& result) const {
-  runtime_->set_route(route);
-  const Pass pass(batch, parts_.architecture->rotary_tables(batch), *runtime_);
+std::size_t LoadedModel::passes_at_once(const Route& route, std::int64_t rows) const {
+  for (const Device device : route.group_devices) {
+    if (device.kind == DeviceKind::kCuda) return 1;
+  }
+  return static_cast<std::size_t>(std::max<std::int64_t>(1, parts_.flight_rows / rows));
+}
+
+void LoadedModel::run_flight(std::span<const Batch> batches, const Route& route,
+                             const PassResult& result) const {
+  const PassFlight flight(batches, *parts_.architecture, *runtime_);
   std::vector<std::pair<std::size_t, Device>> brought;
   for (const std::size_t group : route.brought) {
     const bool is_head = group + 1 == route.group_devices.size();
-    if (is_head && pass.wanted().empty()) continue;
+    if (is_head && !flight.wants_result()) continue;
     brought.emplace_back(group, route.group_devices[group]);
   }
   weights_->begin_pass(brought);
-  const auto forward = [&] { parts_.architecture->forward(pass, *weights_, *runtime_, result); };
-  if (recorded_ && recorded_->run(pass, forward, result)) return;
+  const auto forward = [&] { flight.forward(*weights_, result); };
+  if (recorded_ && flight.size() == 1 && recorded_->run(flight.front(), forward, result)) return;
   forward();
 }
 
 void LoadedModel::run_passes(std::span<const BatchSequence> sequences, const Route& route,
                              const PassResult& result) const {
   const auto vocab = static_cast<std::size_t>(parts_.architecture->shape().vocab_size);
+  const std::int64_t rows = pass_rows(route);
+  const std::vector<Batch> batches = cut_into_passes(sequences, rows);
+  const std::size_t at_once = passes_at_once(route, rows);
   std::vector<std::int64_t> before;
   for (const BatchSequence& sequence : sequences) before.push_back(sequence.kv->length());
+  runtime_->set_route(route);
   try {
-    std::size_t at = 0;
-    for (const Batch& pass : cut_into_passes(sequences, pass_rows(route))) {
-      const std::size_t wanted = pass.logits_rows().size();
+    std::size_t done = 0;
+    for (std::size_t first = 0; first < batches.size(); first += at_once) {
+      const auto flight =
+          std::span(batches).subspan(first, std::min(at_once, batches.size() - first));
+      std::size_t wanted = 0;
+      for (const Batch& batch : flight) wanted += batch.logits_rows().size();
       PassResult part;
       if (result.likeliest.empty()) {
-        part.logits = result.logits.subspan(at * vocab, wanted * vocab);
+        part.logits = result.logits.subspan(done * vocab, wanted * vocab);
       } else {
-        part.likeliest = result.likeliest.subspan(at, wanted);
+        part.likeliest = result.likeliest.subspan(done, wanted);
       }
-      run_pass(pass, route, part);
-      at += wanted;
-      for (const BatchSequence& sequence : pass.sequences) {
-        sequence.kv->advance(static_cast<std::int64_t>(sequence.ids.size()));
+      run_flight(flight, route, part);
+      done += wanted;
+      for (const Batch& batch : flight) {
+        for (const BatchSequence& sequence : batch.sequences) {
+          sequence.kv->advance(static_cast<std::int64_t>(sequence.ids.size()));
+        }
       }
     }
   } catch (...) {

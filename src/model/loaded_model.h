@@ -32,6 +32,7 @@ struct ModelParts {
   Isa isa = Isa::kRef;
   DType kv_dtype = DType::kF32;
   std::int64_t max_rows = 512;           // of one pass
+  std::int64_t flight_rows = 512;        // of the passes that take turns at each group
   std::int64_t card_rows = 2048;         // of one whose layers are all computed on CUDA devices
   std::size_t workspace_bytes = 0;       // on the CPU and each virtual device
   std::size_t card_workspace_bytes = 0;  // on each CUDA device
@@ -42,9 +43,10 @@ struct ModelParts {
 /// workspace to stay small.
 std::int64_t pass_rows(std::int64_t max_context, std::int64_t max_batch);
 
-/// Scratch of a pass of `max_rows` rows on a device of host memory, kernels included.
+/// Scratch on a device of host memory of passes of `max_rows` rows, kernels included, that take
+/// turns until `flight_rows` are under way.
 std::size_t pass_workspace_bytes(const Architecture& architecture, std::int64_t max_rows,
-                                 std::int64_t max_context, int threads);
+                                 std::int64_t flight_rows, std::int64_t max_context, int threads);
 
 /// The same on a CUDA device: its kernels', the pass's tables, a step of logits, and one layer's
 /// cache of one sequence, for where that lies in host memory.
@@ -90,7 +92,11 @@ class LoadedModel {
   std::int64_t pass_rows(const Route& route) const;
   void run_passes(std::span<const BatchSequence> sequences, const Route& route,
                   const PassResult& result) const;
-  void run_pass(const Batch& batch, const Route& route, const PassResult& result) const;
+  void run_flight(std::span<const Batch> batches, const Route& route,
+                  const PassResult& result) const;
+  /// How many passes of `rows` rows take turns at each group. Routes with CUDA devices take their
+  /// long passes one by one.
+  std::size_t passes_at_once(const Route& route, std::int64_t rows) const;
 
   ModelParts parts_;
   std::unique_ptr<Runtime> runtime_;

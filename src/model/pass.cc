@@ -40,7 +40,7 @@ Pass::Pass(const Batch& batch, std::vector<RotaryTable> rotary, Runtime& runtime
   for (const BatchSequence& sequence : batch.sequences) {
     const auto count = static_cast<std::int64_t>(sequence.ids.size());
     most_rows_ = std::max(most_rows_, count);
-    most_positions_ = std::max(most_positions_, sequence.kv->length() + count);
+    most_positions_ = std::max(most_positions_, sequence.start + count);
     layers = std::max(layers, sequence.kv->layers());
   }
   most_positions_ = rounded_positions(most_positions_);
@@ -89,7 +89,7 @@ void Pass::fill(std::span<std::byte> block, std::size_t layers) const {
     }
     sequences.push_back({.first_row = static_cast<std::int32_t>(row),
                          .rows = static_cast<std::int32_t>(sequence.ids.size()),
-                         .start = static_cast<std::int32_t>(sequence.kv->length())});
+                         .start = static_cast<std::int32_t>(sequence.start)});
     row += sequence.ids.size();
   }
   const std::vector<std::int32_t> wanted(wanted_.begin(), wanted_.end());

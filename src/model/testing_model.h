@@ -31,6 +31,7 @@ struct TestModelOptions {
   std::filesystem::path offload_folder = {};
   DType kv_dtype = DType::kF32;
   std::int64_t max_rows = 512;
+  std::int64_t flight_rows = 0;  // 0: max_rows
   int threads = 2;
   Isa isa = detect_isa();
   std::vector<Accelerator> accelerators = parse_virtual_devices("2x256MiB");
@@ -76,8 +77,9 @@ inline std::unique_ptr<LoadedModel> load_test_model(const std::filesystem::path&
                     {});
   parts.kv_dtype = options.kv_dtype;
   parts.max_rows = options.max_rows;
-  parts.workspace_bytes =
-      pass_workspace_bytes(*parts.architecture, options.max_rows, 4096, options.threads);
+  parts.flight_rows = std::max(options.flight_rows, options.max_rows);
+  parts.workspace_bytes = pass_workspace_bytes(*parts.architecture, options.max_rows,
+                                               parts.flight_rows, 4096, options.threads);
   if (has_card(options.accelerators)) {
     parts.card_rows = options.max_rows;
     parts.card_workspace_bytes =
