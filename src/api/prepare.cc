@@ -289,13 +289,14 @@ void set_card_shape(const OpenedModel& opened, const std::vector<std::size_t>& l
   const DecoderShape& decoder = opened.architecture->shape();
   std::size_t attention = 0;
   for (const LayerKvShape& layer : decoder.layers) {
-    const std::int64_t floats = shape.card_rows * layer.head_dim *
-                                (decoder.num_attention_heads + 2 * layer.num_key_value_heads);
+    const std::int64_t width = std::max(layer.head_dim, layer.value_width());
+    const std::int64_t floats =
+        shape.card_rows * width * (decoder.num_attention_heads + 2 * layer.num_key_value_heads);
     attention =
         std::max(attention, static_cast<std::size_t>(floats) * sizeof(float) +
                                 attention_workspace_bytes(
                                     shape.card_rows, shape.max_context, decoder.num_attention_heads,
-                                    layer.num_key_value_heads, layer.head_dim, shape.threads));
+                                    layer.num_key_value_heads, width, shape.threads));
   }
   const auto rows_bytes =
       static_cast<std::size_t>(shape.card_rows * decoder.hidden_size) * sizeof(float);

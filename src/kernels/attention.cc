@@ -22,7 +22,7 @@ void require_cache(const KvCacheView& cache) {
     throw UnsupportedError(
         str_cat("attention: a cache of ", to_string(dtype), "; F32, F16 and BF16 are"));
   }
-  if (cache.kv_heads < 1 || cache.head_dim < 1 || cache.capacity < 0) {
+  if (cache.kv_heads < 1 || cache.head_dim < 1 || cache.value_dim < 0 || cache.capacity < 0) {
     throw ArgumentError(str_cat("attention: a cache of ", cache.kv_heads, " heads, ",
                                 cache.capacity, " positions, head_dim ", cache.head_dim));
   }
@@ -62,6 +62,13 @@ cuda::AttentionJob card_job(std::int64_t rows, std::int64_t start, const KvCache
 
 }  // namespace
 
+void require_card_kernel(const AttentionParams& params, const KvCacheView& cache) {
+  if (!params.is_for_host_only() && cache.value_width() == cache.head_dim) return;
+  throw UnsupportedError(
+      "attention with sinks, linear biases or values of another width than keys is computed on the "
+      "CPU alone; --device-map cpu keeps it there");
+}
+
 std::size_t KvCacheView::bytes_each() const {
   return packed_bytes(dtype, kv_heads * capacity * head_dim).value();
 }
@@ -70,15 +77,18 @@ void store_kv(std::span<const float> k, std::span<const float> v, std::int64_t s
               const KvCacheView& cache, ExecContext& ctx) {
   require_cache(cache);
   const std::int64_t row = cache.kv_heads * cache.head_dim;
+  const std::int64_t value_row = cache.kv_heads * cache.value_width();
   const auto count = static_cast<std::int64_t>(k.size()) / row;
-  if (k.size() != v.size() || static_cast<std::int64_t>(k.size()) != count * row) {
+  if (static_cast<std::int64_t>(k.size()) != count * row ||
+      static_cast<std::int64_t>(v.size()) != count * value_row) {
     throw ArgumentError(str_cat("store_kv: k of ", k.size(), " and v of ", v.size(),
                                 " values are not rows of ", cache.kv_heads, " heads of ",
-                                cache.head_dim));
+                                cache.head_dim, " and ", cache.value_width()));
   }
   require_room(cache, start, count);
   if (ctx.queue != nullptr) {
     const std::size_t mark = ctx.workspace.mark();
+    require_card_kernel({}, cache);
     cuda::AttentionJob job = card_job(count, start, cache, ctx);
     job.k = k.data();
     job.v = v.data();
@@ -86,16 +96,17 @@ void store_kv(std::span<const float> k, std::span<const float> v, std::int64_t s
     ctx.workspace.release(mark);
     return;
   }
-  const std::size_t head_bytes = packed_bytes(cache.dtype, cache.head_dim).value();
+  const std::size_t key_bytes = packed_bytes(cache.dtype, cache.head_dim).value();
+  const std::size_t value_bytes = packed_bytes(cache.dtype, cache.value_width()).value();
   const std::int64_t grain = 8192 / (row + 1);  // about 10 us
   for_ranges(ctx.pool, count, grain, [&](std::int64_t begin, std::int64_t end, int /*thread*/) {
     for (std::int64_t t = begin; t < end; ++t) {
       for (std::int64_t head = 0; head < cache.kv_heads; ++head) {
-        const std::int64_t from = t * row + head * cache.head_dim;
-        const std::size_t to =
-            static_cast<std::size_t>(head * cache.capacity + start + t) * head_bytes;
-        encode_row(cache.dtype, k.data() + from, cache.head_dim, cache.keys + to, ctx.isa);
-        encode_row(cache.dtype, v.data() + from, cache.head_dim, cache.values + to, ctx.isa);
+        const auto to = static_cast<std::size_t>(head * cache.capacity + start + t);
+        encode_row(cache.dtype, k.data() + t * row + head * cache.head_dim, cache.head_dim,
+                   cache.keys + to * key_bytes, ctx.isa);
+        encode_row(cache.dtype, v.data() + t * value_row + head * cache.value_width(),
+                   cache.value_width(), cache.values + to * value_bytes, ctx.isa);
       }
     }
   });
@@ -110,7 +121,9 @@ void attention(std::span<const float> q, std::int64_t start, const KvCacheView& 
   }
   const std::int64_t row = params.heads * cache.head_dim;
   const auto queries = static_cast<std::int64_t>(q.size()) / row;
-  if (q.size() != out.size() || static_cast<std::int64_t>(q.size()) != queries * row) {
+  const std::int64_t out_row = params.heads * cache.value_width();
+  if (static_cast<std::int64_t>(out.size()) != queries * out_row ||
+      static_cast<std::int64_t>(q.size()) != queries * row) {
     throw ArgumentError(str_cat("attention: q of ", q.size(), " and out of ", out.size(),
                                 " values are not rows of ", params.heads, " heads of ",
                                 cache.head_dim));
@@ -119,6 +132,7 @@ void attention(std::span<const float> q, std::int64_t start, const KvCacheView& 
   if (queries == 0) return;
   if (ctx.queue != nullptr) {
     const std::size_t mark = ctx.workspace.mark();
+    require_card_kernel(params, cache);
     cuda::AttentionJob job = card_job(queries, start, cache, ctx);
     job.q = q.data();
     job.out = out.data();

@@ -33,11 +33,11 @@ std::int64_t splits_of(std::int64_t queries, std::int64_t positions, std::int64_
 
 // Scratch of one thread, in floats.
 struct ScratchLayout {
-  std::int64_t rows;  // at most, of a unit
-  std::int64_t head_dim;
+  std::int64_t rows;   // at most, of a unit
+  std::int64_t width;  // of a key or a value, whichever is wider
 
-  std::int64_t matrix() const { return ceil_div(rows * head_dim, 16) * 16; }
-  std::int64_t block() const { return kKeyBlock * head_dim; }
+  std::int64_t matrix() const { return ceil_div(rows * width, 16) * 16; }
+  std::int64_t block() const { return kKeyBlock * width; }
   std::int64_t floats() const {
     return 2 * matrix() + 3 * block() + rows * kKeyBlock + ceil_div(2 * rows, 16) * 16;
   }
@@ -45,10 +45,10 @@ struct ScratchLayout {
 
 struct Scratch {
   float* q;           // [rows, head_dim], scaled
-  float* sums;        // [rows, head_dim]
+  float* sums;        // [rows, value_width]
   float* keys;        // [kKeyBlock, head_dim], widened
   float* transposed;  // [head_dim, kKeyBlock]
-  float* values;      // [kKeyBlock, head_dim], widened
+  float* values;      // [kKeyBlock, value_width], widened
   float* scores;      // [rows, kKeyBlock]
   float* max;         // [rows]
   float* sum;         // [rows]
@@ -66,7 +66,7 @@ struct Scratch {
 
 // Where the parts of a split call wait to be joined: for split s, query t and head h.
 struct Parts {
-  float* sums;  // [splits, queries, heads, head_dim]
+  float* sums;  // [splits, queries, heads, value_width]
   float* max;   // [splits, queries, heads]
   float* sum;   // [splits, queries, heads]
 };
@@ -77,12 +77,18 @@ struct Unit {
   std::int64_t queries;
   std::int64_t first_key;  // a multiple of kKeyBlock
   std::int64_t end_key;
+  bool has_sink;  // of the splits of a row one counts it
 };
 
 class BlockedAttention {
  public:
   BlockedAttention(const AttentionJob& job, const AttentionPath& path, Isa isa)
-      : job_(job), path_(path), isa_(isa), group_(job.group()), d_(job.cache.head_dim) {}
+      : job_(job),
+        path_(path),
+        isa_(isa),
+        group_(job.group()),
+        d_(job.cache.head_dim),
+        v_(job.cache.value_width()) {}
 
   void run(const Unit& unit, const Scratch& scratch) const {
     gather_queries(unit, scratch);
@@ -94,9 +100,9 @@ class BlockedAttention {
   // out = sums / sum for the queries of a unit that saw all its keys.
   void finish(const Unit& unit, const Scratch& scratch) const {
     for (std::int64_t r = 0; r < unit.queries * group_; ++r) {
-      float* const out = job_.out + row_of(unit, r) * d_;
-      std::memcpy(out, scratch.sums + r * d_, static_cast<std::size_t>(d_) * sizeof(float));
-      path_.rescale(out, d_, 1.0F / scratch.sum[r]);
+      float* const out = job_.out + row_of(unit, r) * v_;
+      std::memcpy(out, scratch.sums + r * v_, static_cast<std::size_t>(v_) * sizeof(float));
+      path_.rescale(out, v_, 1.0F / scratch.sum[r]);
     }
   }
 
@@ -104,8 +110,8 @@ class BlockedAttention {
                  const Parts& parts) const {
     for (std::int64_t r = 0; r < unit.queries * group_; ++r) {
       const std::int64_t row = split * job_.queries * job_.params.heads + row_of(unit, r);
-      std::memcpy(parts.sums + row * d_, scratch.sums + r * d_,
-                  static_cast<std::size_t>(d_) * sizeof(float));
+      std::memcpy(parts.sums + row * v_, scratch.sums + r * v_,
+                  static_cast<std::size_t>(v_) * sizeof(float));
       parts.max[row] = scratch.max[r];
       parts.sum[row] = scratch.sum[r];
     }
@@ -124,17 +130,33 @@ class BlockedAttention {
                   static_cast<std::size_t>(d_) * sizeof(float));
       scratch.max[r] = kNoMax;
       scratch.sum[r] = 0;
+      if (job_.params.sinks != nullptr && unit.has_sink) {
+        scratch.max[r] = job_.params.sinks[head_of(unit, r)];
+        scratch.sum[r] = 1;
+      }
     }
     path_.rescale(scratch.q, rows * d_, job_.params.scale);
-    std::fill_n(scratch.sums, rows * d_, 0.0F);
+    std::fill_n(scratch.sums, rows * v_, 0.0F);
+  }
+
+  std::int64_t head_of(const Unit& unit, std::int64_t r) const {
+    return unit.kv_head * group_ + r % group_;
+  }
+
+  void add_biases(const Unit& unit, std::int64_t r, std::int64_t key, std::int64_t count,
+                  float* scores) const {
+    const std::int64_t query = job_.start + unit.first_query + r / group_;
+    for (std::int64_t j = 0; j < count; ++j) {
+      scores[j] += alibi_bias(job_.params.alibi, head_of(unit, r), key + j, key + j - query);
+    }
   }
 
   // Asks for the cache's rows of the next block, which come a little later than this one's.
-  void prefetch(const std::byte* cache, std::int64_t kv_head, std::int64_t key,
+  void prefetch(const std::byte* cache, std::int64_t width, std::int64_t kv_head, std::int64_t key,
                 std::int64_t end_key) const {
     const std::int64_t count = std::min(kKeyBlock, end_key - key);
     if (count <= 0) return;
-    const std::size_t row_bytes = packed_bytes(job_.cache.dtype, d_).value();
+    const std::size_t row_bytes = packed_bytes(job_.cache.dtype, width).value();
     const auto first = static_cast<std::size_t>(kv_head * job_.cache.capacity + key) * row_bytes;
     const std::size_t end = first + static_cast<std::size_t>(count) * row_bytes;
     for (std::size_t at = first; at < end; at += 64) {
@@ -143,12 +165,12 @@ class BlockedAttention {
   }
 
   // A run of the cache's rows as float32: where they are, if they are that already.
-  const float* widened(const std::byte* cache, std::int64_t kv_head, std::int64_t key,
-                       std::int64_t count, float* to) const {
-    const std::int64_t first = (kv_head * job_.cache.capacity + key) * d_;
+  const float* widened(const std::byte* cache, std::int64_t width, std::int64_t kv_head,
+                       std::int64_t key, std::int64_t count, float* to) const {
+    const std::int64_t first = (kv_head * job_.cache.capacity + key) * width;
     const std::byte* const from = cache + packed_bytes(job_.cache.dtype, first).value();
     if (job_.cache.dtype == DType::kF32) return reinterpret_cast<const float*>(from);
-    decode_row(job_.cache.dtype, from, count * d_, to, isa_);
+    decode_row(job_.cache.dtype, from, count * width, to, isa_);
     return to;
   }
 
@@ -159,8 +181,8 @@ class BlockedAttention {
     const std::int64_t skipped =
         std::max<std::int64_t>(0, key - job_.start - unit.first_query) * group_;
     if (skipped >= rows) return;
-    const float* const keys = widened(job_.cache.keys, unit.kv_head, key, count, scratch.keys);
-    prefetch(job_.cache.keys, unit.kv_head, key + kKeyBlock, unit.end_key);
+    const float* const keys = widened(job_.cache.keys, d_, unit.kv_head, key, count, scratch.keys);
+    prefetch(job_.cache.keys, d_, unit.kv_head, key + kKeyBlock, unit.end_key);
     path_.transpose(keys, count, d_, scratch.transposed);
     float* const scores = scratch.scores;
     path_.multiply(scratch.q + skipped * d_, d_, rows - skipped, d_, scratch.transposed, kKeyBlock,
@@ -170,31 +192,35 @@ class BlockedAttention {
                      job_.params.softcap);
     }
     for (std::int64_t r = skipped; r < rows; ++r) {
+      if (job_.params.alibi.slopes != nullptr) {
+        add_biases(unit, r, key, count, scores + r * kKeyBlock);
+      }
       const std::int64_t t = unit.first_query + r / group_;
       const std::int64_t begin = std::clamp<std::int64_t>(job_.first_key(t) - key, 0, count);
       const std::int64_t end = std::clamp<std::int64_t>(job_.end_key(t) - key, begin, count);
       const float factor =
           path_.softmax_step(scores + r * kKeyBlock, begin, end, scratch.max + r, scratch.sum + r);
-      if (factor != 1.0F) path_.rescale(scratch.sums + r * d_, d_, factor);
+      if (factor != 1.0F) path_.rescale(scratch.sums + r * v_, v_, factor);
     }
     const float* const values =
-        widened(job_.cache.values, unit.kv_head, key, count, scratch.values);
-    prefetch(job_.cache.values, unit.kv_head, key + kKeyBlock, unit.end_key);
-    path_.multiply(scores + skipped * kKeyBlock, kKeyBlock, rows - skipped, count, values, d_, d_,
-                   scratch.sums + skipped * d_, d_, true);
+        widened(job_.cache.values, v_, unit.kv_head, key, count, scratch.values);
+    prefetch(job_.cache.values, v_, unit.kv_head, key + kKeyBlock, unit.end_key);
+    path_.multiply(scores + skipped * kKeyBlock, kKeyBlock, rows - skipped, count, values, v_, v_,
+                   scratch.sums + skipped * v_, v_, true);
   }
 
   const AttentionJob& job_;
   const AttentionPath& path_;
   Isa isa_;
   std::int64_t group_;
-  std::int64_t d_;
+  std::int64_t d_;  // of a key
+  std::int64_t v_;  // of a value
 };
 
 // out = sum_s e^(max_s - max) · sums_s / sum_s e^(max_s - max) · sum_s, split after split.
 void join_parts(const AttentionJob& job, const AttentionPath& path, const Parts& parts,
                 std::int64_t splits) {
-  const std::int64_t d = job.cache.head_dim;
+  const std::int64_t d = job.cache.value_width();
   const std::int64_t rows = job.queries * job.params.heads;
   for (std::int64_t row = 0; row < rows; ++row) {
     float max = kNoMax;
@@ -220,8 +246,8 @@ void attention_blocked(const AttentionJob& job, const AttentionPath& path, ExecC
   const std::int64_t per_unit = queries_per_unit(group);
   const std::int64_t runs = ceil_div(job.queries, per_unit);
   const std::int64_t splits = splits_of(job.queries, job.start + job.queries, group);
-  const std::int64_t d = job.cache.head_dim;
-  const ScratchLayout layout{.rows = std::min(per_unit, job.queries) * group, .head_dim = d};
+  const std::int64_t d = std::max(job.cache.head_dim, job.cache.value_width());
+  const ScratchLayout layout{.rows = std::min(per_unit, job.queries) * group, .width = d};
   const std::size_t mark = ctx.workspace.mark();
   float* const scratch =
       ctx.workspace.take<float>(static_cast<std::size_t>(layout.floats() * ctx.pool.threads()))
@@ -243,7 +269,8 @@ void attention_blocked(const AttentionJob& job, const AttentionPath& path, ExecC
               .first_query = run * per_unit,
               .queries = std::min(per_unit, job.queries - run * per_unit),
               .first_key = job.first_key(run * per_unit) / kKeyBlock * kKeyBlock,
-              .end_key = 0};
+              .end_key = 0,
+              .has_sink = split == 0};
     unit.end_key = job.end_key(unit.first_query + unit.queries - 1);
     if (splits > 1) {
       unit.first_key = std::max(unit.first_key, split * kSplitKeys);
@@ -274,7 +301,7 @@ std::size_t attention_blocked_workspace_bytes(std::int64_t queries, std::int64_t
                                               std::int64_t head_dim, int threads) {
   const std::int64_t group = heads / kv_heads;
   const std::int64_t per_unit = queries_per_unit(group);
-  const ScratchLayout layout{.rows = std::min(per_unit, queries) * group, .head_dim = head_dim};
+  const ScratchLayout layout{.rows = std::min(per_unit, queries) * group, .width = head_dim};
   std::int64_t floats = layout.floats() * threads + 16;
   // Fewer queries than asked for may be split over the keys where these are not.
   const std::int64_t few = std::min(queries, per_unit);

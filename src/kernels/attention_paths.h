@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/attention.h"
+#include "tensor/half.h"
 
 namespace shoehorn {
 
@@ -18,7 +19,7 @@ struct AttentionJob {
   std::int64_t start = 0;
   KvCacheView cache;
   AttentionParams params;
-  float* out = nullptr;  // [queries, heads, head_dim]
+  float* out = nullptr;  // [queries, heads, value_width()]
 
   std::int64_t group() const { return params.heads / cache.kv_heads; }
   /// The first position that query t sees, and one past the last.
@@ -29,6 +30,15 @@ struct AttentionJob {
   }
   std::int64_t end_key(std::int64_t t) const { return start + t + 1; }
 };
+
+/// What joins the score of a key that lies `ahead` of the query (0 or less) at position `key`.
+inline float alibi_bias(const Alibi& alibi, std::int64_t head, std::int64_t key,
+                        std::int64_t ahead) {
+  const auto bf16 = [](float value) { return bf16_to_f32(f32_to_bf16(value)); };
+  // Rounded to bfloat16 it has to be the reference's number; else the smaller one is more exact.
+  if (!alibi.in_bf16) return alibi.scale * (alibi.slopes[head] * static_cast<float>(ahead));
+  return alibi.scale * bf16(bf16(alibi.slopes[head]) * static_cast<float>(key));
+}
 
 /// The inner loops of the blocked walk.
 struct AttentionPath {

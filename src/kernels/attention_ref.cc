@@ -22,11 +22,14 @@ void attend(const AttentionJob& job, std::int64_t t, std::int64_t head, double* 
   const std::int64_t d = job.cache.head_dim;
   const std::int64_t kv_start = head / job.group() * job.cache.capacity * d;
   const float* const q = job.q + (t * job.params.heads + head) * d;
-  float* const out = job.out + (t * job.params.heads + head) * d;
+  const std::int64_t v = job.cache.value_width();
+  const std::int64_t value_start = head / job.group() * job.cache.capacity * v;
+  float* const out = job.out + (t * job.params.heads + head) * v;
   const std::int64_t first = job.first_key(t);
   const std::int64_t end = job.end_key(t);
   const double cap = job.params.softcap;
-  double max = -INFINITY;
+  const float* const sinks = job.params.sinks;
+  double max = sinks != nullptr ? sinks[head] : -INFINITY;
   for (std::int64_t j = first; j < end; ++j) {
     double dot = 0;
     for (std::int64_t i = 0; i < d; ++i) {
@@ -34,18 +37,22 @@ void attend(const AttentionJob& job, std::int64_t t, std::int64_t head, double* 
     }
     dot *= job.params.scale;
     if (cap > 0) dot = cap * std::tanh(dot / cap);
+    if (job.params.alibi.slopes != nullptr) {
+      dot += alibi_bias(job.params.alibi, head, j, j - job.start - t);
+    }
     scores[j - first] = dot;
     max = std::max(max, dot);
   }
-  double sum = 0;
+  double sum = sinks != nullptr ? std::exp(sinks[head] - max) : 0;
   for (std::int64_t j = first; j < end; ++j) {
     scores[j - first] = std::exp(scores[j - first] - max);
     sum += scores[j - first];
   }
-  for (std::int64_t i = 0; i < d; ++i) {
+  for (std::int64_t i = 0; i < v; ++i) {
     double value = 0;
     for (std::int64_t j = first; j < end; ++j) {
-      value += scores[j - first] * stored(job.cache.dtype, job.cache.values, kv_start + j * d + i);
+      value +=
+          scores[j - first] * stored(job.cache.dtype, job.cache.values, value_start + j * v + i);
     }
     out[i] = static_cast<float>(value / sum);
   }

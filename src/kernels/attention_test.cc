@@ -1,5 +1,6 @@
 #include "kernels/attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 
 #include "shoehorn/error.h"
 
+#include "kernels/attention_paths.h"
 #include "kernels/kernel_test.h"
 
 namespace shoehorn {
@@ -28,6 +30,9 @@ struct Case {
   DType dtype = DType::kF32;
   std::int64_t sliding_window = 0;
   float softcap = 0;
+  std::int64_t value_dim = 0;
+  bool sinks = false;
+  Alibi alibi = {};
 };
 
 std::string describe(const Case& c, Isa isa) {
@@ -47,12 +52,14 @@ class Cache {
     view_.kv_heads = c.kv_heads;
     view_.capacity = c.start + c.queries + 5;
     view_.head_dim = c.head_dim;
+    view_.value_dim = c.value_dim;
     keys_ = HostBuffer(view_.bytes_each());
-    values_ = HostBuffer(view_.bytes_each());
+    const std::int64_t width = view_.value_width();
+    values_ = HostBuffer(packed_bytes(c.dtype, c.kv_heads * view_.capacity * width).value());
     view_.keys = keys_.data();
     view_.values = values_.data();
-    const std::int64_t size = (c.start + c.queries) * c.kv_heads * c.head_dim;
-    store_kv(random_floats(size, 1), random_floats(size, 2), 0, view_, ctx);
+    const std::int64_t rows = (c.start + c.queries) * c.kv_heads;
+    store_kv(random_floats(rows * c.head_dim, 1), random_floats(rows * width, 2), 0, view_, ctx);
   }
   const KvCacheView& view() const { return view_; }
 
@@ -62,20 +69,26 @@ class Cache {
   KvCacheView view_;
 };
 
+const std::vector<float> kSinks = {0.5F, -1.0F, 3.0F, 0.0F, 1.5F, -20.0F};
+const std::vector<float> kSlopes = {0.5F, 0.25F, 0.125F, 0.0625F, 0.7071F, 0.3536F};
+
 AttentionParams params_of(const Case& c) {
   return {.heads = c.heads,
           .scale = 1.0F / std::sqrt(static_cast<float>(c.head_dim)),
           .sliding_window = c.sliding_window,
-          .softcap = c.softcap};
+          .softcap = c.softcap,
+          .alibi = c.alibi,
+          .sinks = c.sinks ? kSinks.data() : nullptr};
 }
 
 std::vector<float> run(const Case& c, Isa isa, int threads = 2) {
   Machine machine(isa, threads,
                   attention_workspace_bytes(c.queries, c.start + c.queries, c.heads, c.kv_heads,
-                                            c.head_dim, threads));
+                                            std::max(c.head_dim, c.value_dim), threads));
   const Cache cache(c, machine.context());
   const auto q = random_floats(c.queries * c.heads * c.head_dim, 3);
-  std::vector<float> out(q.size(), -1e30F);
+  const std::int64_t out_row = c.heads * cache.view().value_width();
+  std::vector<float> out(static_cast<std::size_t>(c.queries * out_row), -1e30F);
   attention(q, c.start, cache.view(), params_of(c), out, machine.context());
   EXPECT_EQ(machine.context().workspace.mark(), 0U);
   return out;
@@ -186,6 +199,73 @@ TEST(Attention, AWindowOfOneIsTheKeyItself) {
 TEST(Attention, SoftCapsAgreeWithRef) {
   expect_like_ref({.queries = 1, .start = 100, .softcap = 0.7F});
   expect_like_ref({.queries = 70, .start = 0, .softcap = 50.0F}, 1e-5);
+}
+
+TEST(Attention, RefLetsASinkTakeItsShareOfTheSoftmax) {
+  Machine machine(Isa::kRef);
+  std::vector<float> keys = {0, 0};
+  std::vector<float> values = {3, 5};
+  const KvCacheView cache{.dtype = DType::kF32,
+                          .keys = reinterpret_cast<std::byte*>(keys.data()),
+                          .values = reinterpret_cast<std::byte*>(values.data()),
+                          .kv_heads = 1,
+                          .capacity = 2,
+                          .head_dim = 1};
+  const std::vector<float> q = {7};
+  const float sink = std::log(2.0F);  // as much as both keys together
+  std::vector<float> out(1);
+  attention(q, 1, cache, {.heads = 1, .sinks = &sink}, out, machine.context());
+  EXPECT_FLOAT_EQ(out[0], 2.0F);
+}
+
+TEST(Attention, SinksAgreeWithRef) {
+  for (const std::int64_t start : {0, 63, 64, 300, 900}) {
+    expect_like_ref({.queries = 1, .start = start, .sinks = true});
+    expect_like_ref({.queries = 40, .start = start, .sinks = true});
+    expect_like_ref({.queries = 3, .start = start, .sliding_window = 5, .sinks = true});
+  }
+}
+
+TEST(Attention, RefAddsSlopeTimesDistance) {
+  Machine machine(Isa::kRef);
+  std::vector<float> keys = {0, 0};
+  std::vector<float> values = {0, 1};
+  const KvCacheView cache{.dtype = DType::kF32,
+                          .keys = reinterpret_cast<std::byte*>(keys.data()),
+                          .values = reinterpret_cast<std::byte*>(values.data()),
+                          .kv_heads = 1,
+                          .capacity = 2,
+                          .head_dim = 1};
+  const std::vector<float> q = {7};
+  const float slope = std::log(3.0F);  // the nearer key weighs three times as much
+  std::vector<float> out(1);
+  attention(q, 1, cache, {.heads = 1, .alibi = {.slopes = &slope}}, out, machine.context());
+  EXPECT_FLOAT_EQ(out[0], 0.75F);
+}
+
+TEST(Attention, Bfloat16BiasesRoundSlopeAndProduct) {
+  const float slope = 0.7071F;  // 0.70703125 in bfloat16
+  const Alibi alibi{.slopes = &slope, .scale = 0.5F, .in_bf16 = true};
+  EXPECT_EQ(alibi_bias(alibi, 0, 3, -1), 0.5F * 2.125F);  // of 2.12109375
+}
+
+TEST(Attention, BiasesAgreeWithRef) {
+  for (const bool in_bf16 : {false, true}) {
+    const Alibi alibi{.slopes = kSlopes.data(), .scale = 0.3F, .in_bf16 = in_bf16};
+    for (const std::int64_t start : {0, 63, 300, 900}) {
+      expect_like_ref({.queries = 1, .start = start, .alibi = alibi}, 1e-5);
+      expect_like_ref({.queries = 40, .start = start, .alibi = alibi}, 1e-5);
+    }
+  }
+}
+
+TEST(Attention, ValuesMayBeNarrowerOrWiderThanKeys) {
+  for (const std::int64_t value_dim : {1, 8, 16, 23, 24, 40}) {
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      expect_like_ref({.queries = 1, .start = 300, .dtype = dtype, .value_dim = value_dim});
+      expect_like_ref({.queries = 40, .start = 7, .dtype = dtype, .value_dim = value_dim});
+    }
+  }
 }
 
 TEST(Attention, LargeScoresDoNotOverflow) {

@@ -119,13 +119,14 @@ RotaryTable rotary_table(const RotaryEmbedding& rotary, const Batch& batch) {
   return table;
 }
 
-void rotate_halves(std::span<float> x, std::int64_t heads, std::int64_t head_dim,
-                   const RotaryView& rotary, ExecContext& ctx) {
+void rotate(std::span<float> x, std::int64_t heads, std::int64_t head_dim, const RotaryView& rotary,
+            RotaryPairs pairs, ExecContext& ctx) {
   const auto rows = static_cast<std::int64_t>(x.size()) / (heads * head_dim);
   const auto rotary_dim = 2 * static_cast<std::int64_t>(rotary.cos.size()) / rows;
-  apply_rotary_halves(
-      x, {.rows = rows, .heads = heads, .head_dim = head_dim, .rotary_dim = rotary_dim}, rotary.cos,
-      rotary.sin, ctx);
+  const RotaryShape shape{
+      .rows = rows, .heads = heads, .head_dim = head_dim, .rotary_dim = rotary_dim};
+  const auto apply = pairs == RotaryPairs::kHalves ? apply_rotary_halves : apply_rotary_pairs;
+  apply(x, shape, rotary.cos, rotary.sin, ctx);
 }
 
 namespace {
@@ -142,6 +143,7 @@ cuda::AttentionJob card_job(const AttentionParams& params, const Pass& pass, std
                             const Heads& heads, Device device, const cuda::KvPlace* places) {
   const auto& sequences = pass.batch().sequences;
   const KvCacheView cache = sequences.front().kv->layer(layer);
+  require_card_kernel(params, cache);
   return {.q = heads.q.data(),
           .k = heads.k.data(),
           .v = heads.v.data(),
@@ -162,16 +164,18 @@ void attend_on_host(const AttentionParams& params, const Pass& pass, std::int64_
                     const Heads& heads, ExecContext& ctx) {
   const auto rows = static_cast<std::size_t>(pass.rows());
   const std::size_t q_width = heads.q.size() / rows;
-  const std::size_t kv_width = heads.k.size() / rows;
+  const std::size_t k_width = heads.k.size() / rows;
+  const std::size_t v_width = heads.v.size() / rows;
+  const std::size_t out_width = heads.out.size() / rows;
   std::size_t row = 0;
   for (const BatchSequence& sequence : pass.batch().sequences) {
     const std::size_t count = sequence.ids.size();
     const KvCacheView cache = sequence.kv->layer(layer);
     const std::int64_t start = sequence.start;
-    store_kv(heads.k.subspan(row * kv_width, count * kv_width),
-             heads.v.subspan(row * kv_width, count * kv_width), start, cache, ctx);
+    store_kv(heads.k.subspan(row * k_width, count * k_width),
+             heads.v.subspan(row * v_width, count * v_width), start, cache, ctx);
     attention(heads.q.subspan(row * q_width, count * q_width), start, cache, params,
-              heads.out.subspan(row * q_width, count * q_width), ctx);
+              heads.out.subspan(row * out_width, count * out_width), ctx);
     row += count;
   }
 }
@@ -265,7 +269,8 @@ void attend(const AttentionParams& params, const Pass& pass, std::int64_t layer,
   ExecContext& ctx = runtime.on(home);
   const Heads heads{q, k, v, out};
   if (home == device) return attend_here(params, pass, layer, heads, device, ctx);
-  const bool can_come = home.kind != DeviceKind::kCuda && device.kind == DeviceKind::kCuda;
+  const bool can_come = home.kind != DeviceKind::kCuda && device.kind == DeviceKind::kCuda &&
+                        !params.is_for_host_only() && k.size() == v.size();
   if (can_come && pass.most_rows() >= kRowsWorthACache &&
       attend_brought(params, pass, layer, heads, device, runtime)) {
     return;
@@ -279,18 +284,21 @@ void attend(const AttentionParams& params, const Pass& pass, std::int64_t layer,
   const std::span<float> q_there = hop(q);
   const std::span<float> k_there = hop(k);
   const std::span<float> v_there = hop(v);
-  attend_here(params, pass, layer, {q_there, k_there, v_there, q_there}, home, ctx);
-  runtime.copy(device, out.data(), home, q_there.data(), q_there.size_bytes());
+  const std::span<float> out_there =
+      out.size() == q.size() ? q_there : ctx.workspace.take<float>(out.size());
+  attend_here(params, pass, layer, {q_there, k_there, v_there, out_there}, home, ctx);
+  runtime.copy(device, out.data(), home, out_there.data(), out_there.size_bytes());
 }
 
 void rotate_and_attend(const AttentionParams& params, const Pass& pass, std::size_t rotary_table,
-                       std::int64_t layer, std::span<float> q, std::span<float> k,
-                       std::span<const float> v, std::span<float> out, Device device,
-                       Runtime& runtime) {
+                       RotaryPairs pairs, std::int64_t layer, std::span<float> q,
+                       std::span<float> k, std::span<const float> v, std::span<float> out,
+                       Device device, Runtime& runtime) {
   ExecContext& ctx = runtime.on(device);
   const RotaryView rotary = pass.rotary(rotary_table, device);
   const KvCache& first = *pass.batch().sequences.front().kv;
-  if (device.kind == DeviceKind::kCuda && first.device(layer) == device) {
+  const bool in_one_launch = device.kind == DeviceKind::kCuda && first.device(layer) == device;
+  if (in_one_launch && pairs == RotaryPairs::kHalves) {
     const Heads heads{q, k, v, out};
     const auto job = card_job(params, pass, layer, heads, device, pass.places(layer, device));
     const auto rotary_dim = 2 * static_cast<std::int64_t>(rotary.cos.size()) / pass.rows();
@@ -300,8 +308,8 @@ void rotate_and_attend(const AttentionParams& params, const Pass& pass, std::siz
   }
   const auto head_dim = static_cast<std::int64_t>(q.size()) / (pass.rows() * params.heads);
   const auto kv_heads = static_cast<std::int64_t>(k.size()) / (pass.rows() * head_dim);
-  rotate_halves(q, params.heads, head_dim, rotary, ctx);
-  rotate_halves(k, kv_heads, head_dim, rotary, ctx);
+  rotate(q, params.heads, head_dim, rotary, pairs, ctx);
+  rotate(k, kv_heads, head_dim, rotary, pairs, ctx);
   attend(params, pass, layer, q, k, v, out, device, runtime);
 }
 

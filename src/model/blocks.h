@@ -77,22 +77,25 @@ void embed(const Pass& pass, std::size_t group, std::size_t weight, WeightStore&
 
 RotaryTable rotary_table(const RotaryEmbedding& rotary, const Batch& batch);
 
-/// Turns every head of x [rows, heads, head_dim] in place; the pair of i is i + rotary_dim / 2.
-void rotate_halves(std::span<float> x, std::int64_t heads, std::int64_t head_dim,
-                   const RotaryView& rotary, ExecContext& ctx);
+/// Which entries of a head turn together: i and i + rotary_dim / 2, or 2i and 2i + 1.
+enum class RotaryPairs { kHalves, kInterleaved };
 
-/// Stores k and v [rows, num_key_value_heads, head_dim] in each sequence's cache and lets its
+/// Turns the first rotary_dim entries of every head of x [rows, heads, head_dim] in place.
+void rotate(std::span<float> x, std::int64_t heads, std::int64_t head_dim, const RotaryView& rotary,
+            RotaryPairs pairs, ExecContext& ctx);
+
+/// Stores k and v [rows, num_key_value_heads, their width] in each sequence's cache and lets its
 /// queries q [rows, params.heads, head_dim] attend to all it holds, causally, where the caches lie:
-/// if that is not `device`, q, k and v hop there and `out` [rows, params.heads * head_dim] back.
+/// if that is not `device`, q, k and v hop there and `out` [rows, params.heads * value width] back.
 void attend(const AttentionParams& params, const Pass& pass, std::int64_t layer,
             std::span<const float> q, std::span<const float> k, std::span<const float> v,
             std::span<float> out, Device device, Runtime& runtime);
 
-/// rotate_halves() of q and k, then attend(): in fewer launches where a CUDA device does it all.
+/// rotate() of q and k, then attend(): in fewer launches where a CUDA device does it all.
 void rotate_and_attend(const AttentionParams& params, const Pass& pass, std::size_t rotary_table,
-                       std::int64_t layer, std::span<float> q, std::span<float> k,
-                       std::span<const float> v, std::span<float> out, Device device,
-                       Runtime& runtime);
+                       RotaryPairs pairs, std::int64_t layer, std::span<float> q,
+                       std::span<float> k, std::span<const float> v, std::span<float> out,
+                       Device device, Runtime& runtime);
 
 /// logits[i, :] = head · RMSNorm(x[pass.wanted()[i], :]); x [rows, hidden_size] on `device`. The
 /// result is the logits, or, of a CUDA device, the likeliest ids alone.

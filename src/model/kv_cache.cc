@@ -11,16 +11,19 @@ namespace {
 // Keys and values start on cache lines.
 constexpr std::size_t kAlignment = 64;
 
-std::size_t half_bytes(const LayerKvShape& shape, DType dtype, std::int64_t positions) {
+/// Of keys or values of `width`.
+std::size_t half_bytes(const LayerKvShape& shape, std::int64_t width, DType dtype,
+                       std::int64_t positions) {
   const std::size_t bytes =
-      packed_bytes(dtype, shape.num_key_value_heads * positions * shape.head_dim).value();
+      packed_bytes(dtype, shape.num_key_value_heads * positions * width).value();
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
 }  // namespace
 
 std::size_t kv_bytes(const LayerKvShape& shape, DType dtype, std::int64_t positions) {
-  return 2 * half_bytes(shape, dtype, positions);
+  return half_bytes(shape, shape.head_dim, dtype, positions) +
+         half_bytes(shape, shape.value_width(), dtype, positions);
 }
 
 KvCache::KvCache(const std::vector<LayerKvShape>& shapes, const std::vector<Device>& devices,
@@ -49,10 +52,11 @@ KvCacheView KvCache::layer(std::int64_t layer) {
   std::byte* keys = layers_[i].data();
   return {.dtype = dtype_,
           .keys = keys,
-          .values = keys + layers_[i].size() / 2,
+          .values = keys + half_bytes(shapes_[i], shapes_[i].head_dim, dtype_, capacity_),
           .kv_heads = shapes_[i].num_key_value_heads,
           .capacity = capacity_,
-          .head_dim = shapes_[i].head_dim};
+          .head_dim = shapes_[i].head_dim,
+          .value_dim = shapes_[i].value_dim};
 }
 
 }  // namespace shoehorn

@@ -18,6 +18,9 @@ namespace shoehorn {
 struct LayerKvShape {
   std::int64_t num_key_value_heads = 0;
   std::int64_t head_dim = 0;
+  std::int64_t value_dim = 0;  // of a value, where that is not head_dim; else 0
+
+  std::int64_t value_width() const { return value_dim > 0 ? value_dim : head_dim; }
 };
 
 /// Bytes of one layer's keys and values for `positions` positions.
@@ -42,7 +45,7 @@ class KvCache {
   /// Forgets positions from `length` on.
   void truncate(std::int64_t length);
 
-  /// Keys and values [num_key_value_heads, capacity, head_dim] of a layer.
+  /// Keys [num_key_value_heads, capacity, head_dim] and values of a layer.
   KvCacheView layer(std::int64_t layer);
 
   RopeState& rope_state() { return rope_state_; }

@@ -264,7 +264,8 @@ void Llama::add_attention(const WeightStore::Lease& w, std::int64_t layer, const
           h, rows, device, runtime);
   const AttentionParams params{.heads = c_.num_attention_heads,
                                .scale = 1.0F / std::sqrt(static_cast<float>(c_.head_dim))};
-  rotate_and_attend(params, pass, 0, layer, q, k, v, attended, device, runtime);
+  rotate_and_attend(params, pass, 0, RotaryPairs::kHalves, layer, q, k, v, attended, device,
+                    runtime);
   project({{&w[kOProj], &w[kOBias], x, true}}, attended, rows, device, runtime);
 }
 

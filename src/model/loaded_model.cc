@@ -98,7 +98,8 @@ std::size_t pass_workspace_bytes(const Architecture& architecture, std::int64_t 
   for (const LayerKvShape& layer : shape.layers) {
     kernels = std::max(
         kernels, attention_workspace_bytes(max_rows, max_context, shape.num_attention_heads,
-                                           layer.num_key_value_heads, layer.head_dim, threads));
+                                           layer.num_key_value_heads,
+                                           std::max(layer.head_dim, layer.value_width()), threads));
   }
   return architecture.workspace_bytes(max_rows, max_rows) + kernels +
          PassFlight::residual_bytes(flight_rows, max_rows, shape.hidden_size);
