@@ -112,6 +112,10 @@ void add_quantization_flags(CLI::App& command, LoadFlags& flags) {
       .add_option("--offload-folder", o.offload_folder,
                   "Where weights that are quantized here and streamed are kept")
       ->group(group);
+  command
+      .add_flag("--verify-weights", o.verify_weights,
+                "Compare what is streamed with the first time it was read")
+      ->group(group);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // from_pretrained: the main path's first step. Opens, plans, loads.
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "api/plan_report.h"
 #include "api/prepare.h"
 #include "api/routes.h"
+#include "base/drive_choice.h"
 #include "weights/weight_cache.h"
 
 namespace shoehorn {
@@ -29,6 +31,13 @@ GenerationConfig generation_config(const Checkpoint& checkpoint, const LoadOptio
     }
   }
   return config;
+}
+
+/// How the drive of the checkpoint's largest file is read.
+IoMode choose_io_of(const Checkpoint& checkpoint) {
+  const auto largest = std::ranges::max_element(checkpoint.files(), {}, &File::size);
+  if (largest == checkpoint.files().end()) return forced_io_mode().value_or(IoMode{});
+  return choose_io(*largest, drive_choices_path());
 }
 
 ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
@@ -60,6 +69,8 @@ ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
   parts.card_workspace_bytes = shape.card_workspace_bytes;
   if (prepared.plan.staging_slots > 0) {
     parts.weights.staging_slots = prepared.plan.staging_slots;
+    parts.weights.io = choose_io_of(*prepared.opened.checkpoint);
+    parts.weights.verify = options.verify_weights;
   }
   if (options.on_progress) {
     parts.weights.on_progress = [&options](std::size_t done, std::size_t total) {

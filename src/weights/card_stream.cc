@@ -152,11 +152,10 @@ void CardStream::feed() {
 void CardStream::send(const LinkGroup& group, Lane& lane, Slot& slot) {
   lane.queue.make_current();
   if (slot.was_freed) slot.freed->hold(lane.queue);
-  std::span<const std::byte> disk;
+  std::span<const std::byte* const> disk;
   if (group.disk >= 0) disk = disk_->take(static_cast<std::size_t>(group.disk));
   for (const LinkPiece& piece : group.pieces) {
-    const std::byte* const from =
-        piece.host != nullptr ? piece.host : disk.data() + piece.disk_offset;
+    const std::byte* const from = piece.host != nullptr ? piece.host : disk[piece.disk_weight];
     cuda::copy_async(lane.queue, lane.buffer.data() + slot.offset + piece.slot_offset, from,
                      piece.bytes);
   }

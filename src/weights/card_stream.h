@@ -27,8 +27,8 @@ inline constexpr std::size_t kLinkAlignment = 256;
 
 /// One run of bytes on its way to a slot.
 struct LinkPiece {
-  const std::byte* host = nullptr;  // null: from the disk stream's slot
-  std::size_t disk_offset = 0;      // there
+  const std::byte* host = nullptr;  // null: from where the disk stream brings the weight
+  std::size_t disk_weight = 0;      // its position in the group
   std::size_t bytes = 0;
   std::size_t slot_offset = 0;
 };

@@ -45,13 +45,39 @@ bool is_stored_form(const TensorInfo& info, DType form) {
   return info.dtype == form && info.row_order == RowOrder{} && info.strides.empty();
 }
 
+StoredSpan stored_span(const TensorInfo& info, std::int64_t first, std::int64_t count) {
+  const std::int64_t rows = row_layout(info).rows;
+  const std::size_t row_bytes = rows == 0 ? 0 : info.bytes / static_cast<std::size_t>(rows);
+  const StoredRange range = stored_range(info, rows, first, count);
+  return {static_cast<std::size_t>(range.first) * row_bytes,
+          static_cast<std::size_t>(range.count) * row_bytes};
+}
+
 void read_rows(const Checkpoint& checkpoint, const TensorInfo& info, DType form, std::int64_t first,
                std::int64_t count, std::span<std::byte> out, ReadScratch& scratch, Isa isa) {
   if (count == 0) return;
-  const auto [rows, row_elements] = row_layout(info);
-  const std::size_t stored_row_bytes = info.bytes / static_cast<std::size_t>(rows);
+  const StoredSpan span = stored_span(info, first, count);
   if (is_stored_form(info, form)) {
-    checkpoint.read_at(info, static_cast<std::size_t>(first) * stored_row_bytes, out);
+    checkpoint.read_at(info, span.offset, out);
+    return;
+  }
+  scratch.stored.resize(span.bytes);
+  if (info.strides.empty()) {
+    checkpoint.read_at(info, span.offset, scratch.stored);
+  } else {
+    const StoredRange range = stored_range(info, row_layout(info).rows, first, count);
+    read_strided_rows(checkpoint.files()[info.file], info, range.first, range.count,
+                      scratch.stored);
+  }
+  convert_rows(checkpoint, info, form, first, count, scratch.stored, out, scratch, isa);
+}
+
+void convert_rows(const Checkpoint& checkpoint, const TensorInfo& info, DType form,
+                  std::int64_t first, std::int64_t count, std::span<const std::byte> bytes,
+                  std::span<std::byte> out, ReadScratch& scratch, Isa isa) {
+  if (count == 0) return;
+  if (is_stored_form(info, form)) {
+    std::memcpy(out.data(), bytes.data(), out.size());
     return;
   }
   if (info.dtype != form && !is_floating(info.dtype) && !is_block(info.dtype)) {
@@ -59,21 +85,14 @@ void read_rows(const Checkpoint& checkpoint, const TensorInfo& info, DType form,
                                    ": stored as ", to_string(info.dtype),
                                    ", which has no conversion to ", to_string(form)));
   }
+  const auto [rows, row_elements] = row_layout(info);
+  const std::size_t stored_row_bytes = info.bytes / static_cast<std::size_t>(rows);
   const StoredRange range = stored_range(info, rows, first, count);
-  scratch.stored.resize(static_cast<std::size_t>(range.count) * stored_row_bytes);
-  if (info.strides.empty()) {
-    checkpoint.read_at(info, static_cast<std::size_t>(range.first) * stored_row_bytes,
-                       scratch.stored);
-  } else {
-    read_strided_rows(checkpoint.files()[info.file], info, range.first, range.count,
-                      scratch.stored);
-  }
   const std::size_t out_row_bytes = out.size() / static_cast<std::size_t>(count);
   scratch.values.resize(static_cast<std::size_t>(row_elements));
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t at = stored_row(info.row_order, rows, first + i) - range.first;
-    const std::byte* stored =
-        scratch.stored.data() + static_cast<std::size_t>(at) * stored_row_bytes;
+    const std::byte* stored = bytes.data() + static_cast<std::size_t>(at) * stored_row_bytes;
     std::byte* target = out.data() + static_cast<std::size_t>(i) * out_row_bytes;
     if (info.dtype == form) {
       std::memcpy(target, stored, out_row_bytes);

@@ -39,6 +39,19 @@ bool is_stored_form(const TensorInfo& info, DType form);
 void read_rows(const Checkpoint& checkpoint, const TensorInfo& info, DType form, std::int64_t first,
                std::int64_t count, std::span<std::byte> out, ReadScratch& scratch, Isa isa);
 
+/// The stored bytes that rows [first, first + count) are made of, from the tensor's first byte on;
+/// only of a tensor without strides.
+struct StoredSpan {
+  std::size_t offset = 0;
+  std::size_t bytes = 0;
+};
+StoredSpan stored_span(const TensorInfo& info, std::int64_t first, std::int64_t count);
+
+/// read_rows() of bytes that were read already: those of stored_span(). Throws what it throws.
+void convert_rows(const Checkpoint& checkpoint, const TensorInfo& info, DType form,
+                  std::int64_t first, std::int64_t count, std::span<const std::byte> stored,
+                  std::span<std::byte> out, ReadScratch& scratch, Isa isa);
+
 /// How many rows make a piece of about `piece_bytes` stored bytes: whole heads where rows have to
 /// be brought in order, whole blocks always.
 std::int64_t rows_per_piece(const TensorInfo& info, std::size_t piece_bytes);

@@ -56,7 +56,7 @@ std::size_t stored_bytes(const WeightSpec& weight);
 /// True if a weight is brought from disk for every pass.
 bool is_streamed(const WeightSpec& weight);
 
-/// Bytes of a group's weights that have to be streamed, each rounded up to the alignment of slots.
-std::size_t streamed_bytes(const WeightGroup& group);
+/// Bytes that bringing a group's streamed weights from disk reads.
+std::size_t streamed_stored_bytes(const WeightGroup& group);
 
 }  // namespace shoehorn

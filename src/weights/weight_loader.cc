@@ -166,7 +166,93 @@ void WeightLoader::load(std::int64_t index, LoadScratch& scratch) {
       break;
     }
   }
-  if (left_.fetch_sub(1) == 1) finish(scratch);
+  pieces_done(1, scratch);
+}
+
+void WeightLoader::pieces_done(std::int64_t count, LoadScratch& scratch) {
+  if (left_.fetch_sub(count) == count) finish(scratch);
+}
+
+std::optional<WeightLoader::Source> WeightLoader::source_of(std::int64_t index) const {
+  const Piece& piece = pieces_[static_cast<std::size_t>(index)];
+  const auto first = static_cast<std::size_t>(piece.first);
+  if (piece.kind == Kind::kCachedBytes) {
+    return Source{&weight_.cached->file, weight_.cached->offset + first, piece.bytes};
+  }
+  const TensorInfo* const info = piece.kind == Kind::kStoredPart
+                                     ? weight_.quantized->parts[piece.part].info
+                                     : weight_.source;
+  if (checkpoint_.files().empty() || !info->strides.empty()) return std::nullopt;
+  const File* const file = &checkpoint_.files()[info->file];
+  switch (piece.kind) {
+    case Kind::kRows: {
+      const StoredSpan span = stored_span(*info, piece.first, piece.count);
+      return Source{file, info->offset + span.offset, span.bytes};
+    }
+    case Kind::kStoredPart:
+      if (weight_.quantized->parts[piece.part].kind != QuantizedPart::Kind::kBytes) {
+        return Source{file, info->offset, info->bytes};
+      }
+      return Source{file, info->offset + first, piece.bytes};
+    default: return std::nullopt;  // what is quantized on the way in is streamed from the cache
+  }
+}
+
+void WeightLoader::load_from(std::int64_t index, std::span<const std::byte> bytes,
+                             LoadScratch& scratch) {
+  const Piece& piece = pieces_[static_cast<std::size_t>(index)];
+  const auto first = static_cast<std::size_t>(piece.first);
+  if (piece.kind == Kind::kRows) {
+    const std::size_t offset = first * (piece.bytes / static_cast<std::size_t>(piece.count));
+    const auto out = writable(offset, piece.bytes, scratch);
+    convert_rows(checkpoint_, *weight_.source, weight_.form.dtype, piece.first, piece.count, bytes,
+                 out, scratch, isa_);
+    stored(offset, out, scratch);
+  } else {
+    std::size_t offset = first;
+    if (piece.kind == Kind::kStoredPart) {
+      const QuantizedPart& part = weight_.quantized->parts[piece.part];
+      if (part.kind != QuantizedPart::Kind::kBytes) {
+        put_part(part, bytes, scratch);
+        return pieces_done(1, scratch);
+      }
+      offset += part.offset;
+    }
+    const auto out = writable(offset, piece.bytes, scratch);
+    std::memcpy(out.data(), bytes.data(), bytes.size());
+    stored(offset, out, scratch);
+  }
+  pieces_done(1, scratch);
+}
+
+std::optional<WeightLoader::InPlace> WeightLoader::in_place(const Checkpoint& checkpoint,
+                                                            const WeightSpec& weight) {
+  const auto pieces_of = [](std::size_t bytes) { return (bytes + kPieceBytes - 1) / kPieceBytes; };
+  if (weight.cached != nullptr) {
+    const std::size_t bytes = form_bytes(weight);
+    return InPlace{{&weight.cached->file, weight.cached->offset, bytes}, pieces_of(bytes)};
+  }
+  if (checkpoint.files().empty()) return std::nullopt;
+  if (weight.quantized != nullptr) {
+    const QuantizedPart& part = weight.quantized->parts.front();
+    if (part.kind != QuantizedPart::Kind::kBytes || part.offset != 0 ||
+        !part.info->strides.empty()) {
+      return std::nullopt;
+    }
+    return InPlace{
+        {&checkpoint.files()[part.info->file], part.info->offset, part.bytes},
+        pieces_of(part.bytes)};
+  }
+  const TensorInfo& info = *weight.source;
+  if (weight.form.is_quantized() || !is_stored_form(info, weight.form.dtype)) return std::nullopt;
+  const std::int64_t rows = row_layout(info).rows;
+  const std::int64_t step = rows_per_piece(info, kPieceBytes);
+  return InPlace{{&checkpoint.files()[info.file], info.offset, info.bytes},
+                 static_cast<std::size_t>((rows + step - 1) / step)};
+}
+
+void WeightLoader::loaded_in_place(LoadScratch& scratch) {
+  pieces_done(static_cast<std::int64_t>(in_place(checkpoint_, weight_)->pieces), scratch);
 }
 
 void WeightLoader::load_part(const Piece& piece, LoadScratch& scratch) {
@@ -179,13 +265,18 @@ void WeightLoader::load_part(const Piece& piece, LoadScratch& scratch) {
 }
 
 void WeightLoader::load_floats(const QuantizedPart& part, LoadScratch& scratch) {
+  scratch.stored.resize(part.info->bytes);
+  checkpoint_.read(*part.info, scratch.stored);
+  put_part(part, scratch.stored, scratch);
+}
+
+void WeightLoader::put_part(const QuantizedPart& part, std::span<const std::byte> bytes,
+                            LoadScratch& scratch) {
   const TensorInfo& info = *part.info;
   const std::int64_t count = info.shape.elements();
-  scratch.stored.resize(info.bytes);
   scratch.values.resize(static_cast<std::size_t>(count));
-  checkpoint_.read(info, scratch.stored);
   float* const values = scratch.values.data();
-  decode_row(info.dtype, scratch.stored.data(), count, values, isa_);
+  decode_row(info.dtype, bytes.data(), count, values, isa_);
   if (!std::ranges::all_of(scratch.values, [](float value) { return std::isfinite(value); })) {
     throw FormatError(checkpoint_.path_of(info),
                       str_cat(info.name, " has values that are not finite"));

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -46,6 +47,28 @@ class WeightLoader {
   /// UnsupportedError for a dtype without floats.
   void load(std::int64_t piece, LoadScratch& scratch);
 
+  /// What of a file a piece is made of; nothing where only load() can bring it (a tensor with
+  /// strides, values without a file).
+  struct Source {
+    const File* file = nullptr;
+    std::uint64_t offset = 0;
+    std::size_t bytes = 0;
+  };
+  std::optional<Source> source_of(std::int64_t piece) const;
+  /// load() of a piece whose source_of() bytes were read already.
+  void load_from(std::int64_t piece, std::span<const std::byte> stored, LoadScratch& scratch);
+
+  /// What of the weight's bytes in memory is a run of a file as it is, from its first byte on. A
+  /// tensor in its stored form, or in the weight cache, is that altogether; of one that is
+  /// quantized already it is the packed values, scales follow them.
+  struct InPlace {
+    Source source;
+    std::size_t pieces = 0;  // the first so many are made of it
+  };
+  static std::optional<InPlace> in_place(const Checkpoint& checkpoint, const WeightSpec& weight);
+  /// The bytes of in_place() are where they belong: takes the place of load() of its pieces.
+  void loaded_in_place(LoadScratch& scratch);
+
  private:
   enum class Kind { kRows, kQuantize, kStoredPart, kCachedBytes };
   struct Piece {
@@ -62,6 +85,8 @@ class WeightLoader {
   void cut_cached();
   void load_part(const Piece& piece, LoadScratch& scratch);
   void load_floats(const QuantizedPart& part, LoadScratch& scratch);
+  void put_part(const QuantizedPart& part, std::span<const std::byte> bytes, LoadScratch& scratch);
+  void pieces_done(std::int64_t count, LoadScratch& scratch);
   void quantize_rows(const Piece& piece, LoadScratch& scratch);
   bool quantize_values(const float* values, std::int64_t rows, std::byte* codes, float* scales);
   float* plain_absmax();

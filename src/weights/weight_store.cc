@@ -39,16 +39,20 @@ WeightStore::WeightStore(const Checkpoint& checkpoint, std::vector<WeightGroup> 
   load_residents(memory, pool, options);
   std::vector<const WeightGroup*> streamed;
   for (const WeightGroup& group : groups_) {
-    const std::size_t bytes = streamed_bytes(group);
-    stream_index_.push_back(bytes == 0 ? -1 : static_cast<std::ptrdiff_t>(streamed.size()));
-    if (bytes != 0) streamed.push_back(&group);
-    for (const WeightSpec& weight : group.weights) {
-      if (is_streamed(weight)) streamed_bytes_ += stored_bytes(weight);
-    }
+    const bool is_needed = std::ranges::any_of(group.weights, [](const WeightSpec& weight) {
+      return is_streamed(weight) && form_bytes(weight) > 0;
+    });
+    stream_index_.push_back(is_needed ? static_cast<std::ptrdiff_t>(streamed.size()) : -1);
+    if (is_needed) streamed.push_back(&group);
+    streamed_bytes_ += streamed_stored_bytes(group);
   }
   if (!streamed.empty()) {
-    stream_ = std::make_unique<WeightStream>(checkpoint_, std::move(streamed),
-                                             options.staging_slots, memory, isa);
+    const StreamOptions stream{
+        .ring_bytes = WeightStream::ring_bytes(checkpoint_, streamed, options.staging_slots),
+        .io = options.io,
+        .verify = options.verify,
+        .make_reader = options.make_reader};
+    stream_ = std::make_unique<WeightStream>(checkpoint_, std::move(streamed), stream, memory, isa);
   }
   if (!options.link_devices.empty()) open_link(options, memory);
 }
@@ -82,7 +86,7 @@ LinkGroup WeightStore::link_group(std::size_t group, Device device) const {
     if (!weight.exists() || view.device.kind == DeviceKind::kCuda) continue;
     LinkPiece piece{.host = view.data, .bytes = form_bytes(weight), .slot_offset = end};
     if (view.data == nullptr) {
-      piece.disk_offset = slot_offsets_[group][w];
+      piece.disk_weight = w;
       result.disk = stream_index_[group];
     }
     end = link_aligned(end + piece.bytes);
@@ -124,8 +128,6 @@ void WeightStore::place_residents(DeviceMemory& memory) {
   std::vector<WeightView> flat;
   for (const WeightGroup& group : groups_) {
     auto& views = views_.emplace_back();
-    auto& offsets = slot_offsets_.emplace_back();
-    std::size_t slot_offset = 0;
     for (const WeightSpec& weight : group.weights) {
       WeightView view(weight.form, weight.exists() ? weight.shape : Shape{0}, nullptr,
                       weight.device);
@@ -137,11 +139,7 @@ void WeightStore::place_residents(DeviceMemory& memory) {
         view.data = at;
         at += aligned(form_bytes(weight));
       }
-      offsets.push_back(slot_offset);
-      if (is_streamed(weight)) {
-        view.device = Device{};  // slots are host memory
-        slot_offset += aligned(form_bytes(weight));
-      }
+      if (is_streamed(weight)) view.device = Device{};  // the ring is host memory
       views.push_back(view);
       flat.push_back(view);
     }
@@ -200,11 +198,9 @@ WeightStore::Lease WeightStore::take(std::size_t group, const cuda::Queue* queue
   }
   const std::ptrdiff_t index = stream_index_[group];
   if (index < 0) return {nullptr, std::move(views)};
-  const auto slot = stream_->take(static_cast<std::size_t>(index));
+  const auto streamed = stream_->take(static_cast<std::size_t>(index));
   for (std::size_t w = 0; w < views.size(); ++w) {
-    if (is_streamed(groups_[group].weights[w])) {
-      views[w].data = slot.data() + slot_offsets_[group][w];
-    }
+    if (streamed[w] != nullptr) views[w].data = streamed[w];
   }
   return {stream_.get(), std::move(views)};
 }

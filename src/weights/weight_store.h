@@ -23,7 +23,12 @@ namespace shoehorn {
 class WeightStore {
  public:
   struct Options {
+    /// The ring that disk weights come to holds so many times what the largest group takes.
     int staging_slots = 2;
+    IoMode io = {};  // how their drive is read
+    /// Compare what is streamed with the first time that it was read.
+    bool verify = false;
+    ReaderFactory make_reader = {};  // of tests
     /// The CUDA devices that weights of host memory and disk may come to; none: they never do.
     std::vector<Device> link_devices = {};
     int link_slots = 2;
@@ -81,6 +86,10 @@ class WeightStore {
   /// Weights sent to cards while passes ran.
   std::uint64_t link_bytes() const { return link_ ? link_->bytes_sent() : 0; }
   StreamStats stream_stats() const { return stream_ ? stream_->stats() : StreamStats{}; }
+  /// What the drive did for each streamed group, in the order of a pass.
+  std::vector<GroupReads> group_reads() const {
+    return stream_ ? stream_->group_reads() : std::vector<GroupReads>{};
+  }
 
  private:
   void place_residents(DeviceMemory& memory);
@@ -92,9 +101,8 @@ class WeightStore {
   std::vector<WeightGroup> groups_;
   Isa isa_;
   std::vector<DeviceBuffer> buffers_;
-  std::vector<std::vector<WeightView>> views_;          // data null for streamed weights
-  std::vector<std::vector<std::size_t>> slot_offsets_;  // of streamed weights in their slot
-  std::vector<std::ptrdiff_t> stream_index_;            // group → index in the stream; -1: none
+  std::vector<std::vector<WeightView>> views_;  // data null for streamed weights
+  std::vector<std::ptrdiff_t> stream_index_;    // group → index in the stream; -1: none
   std::size_t resident_bytes_ = 0;
   std::size_t streamed_bytes_ = 0;
   ReadScratch row_scratch_;

@@ -1,0 +1,30 @@
+#include "weights/weight_group.h"
+
+#include "quant/weight_form.h"
+
+namespace shoehorn {
+
+std::size_t form_bytes(const WeightSpec& weight) {
+  return weight.exists() ? form_bytes(weight.form, weight.shape).value() : 0;
+}
+
+std::size_t stored_bytes(const WeightSpec& weight) {
+  if (weight.cached != nullptr) return form_bytes(weight);
+  if (weight.quantized != nullptr) return weight.quantized->stored_bytes();
+  return weight.source != nullptr ? weight.source->bytes : 0;
+}
+
+bool is_streamed(const WeightSpec& weight) {
+  return weight.exists() && weight.device.kind == DeviceKind::kDisk && !weight.rows_only &&
+         weight.tied_to < 0;
+}
+
+std::size_t streamed_stored_bytes(const WeightGroup& group) {
+  std::size_t bytes = 0;
+  for (const WeightSpec& weight : group.weights) {
+    if (is_streamed(weight)) bytes += stored_bytes(weight);
+  }
+  return bytes;
+}
+
+}  // namespace shoehorn
