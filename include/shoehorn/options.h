@@ -38,8 +38,8 @@ struct LoadOptions {
   /// Where weights that are converted on the way in and do not fit in memory are kept; empty:
   /// shoehorn/weights in the user's cache folder.
   std::filesystem::path offload_folder = {};
-  /// Keep a checksum of everything that is streamed from the first time that it is read, and compare
-  /// it every other time.
+  /// Keep a checksum of everything that is streamed from the first time that it is read, and
+  /// compare it every other time.
   bool verify_weights = false;
   /// Type of the KV cache; "auto": 16 bits of the model's kind, 32 for a float32 model.
   std::string kv_dtype = "auto";

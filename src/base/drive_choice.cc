@@ -183,9 +183,8 @@ DriveChoice probe_drive(const File& file) {
   const std::uint64_t part = std::min(kProbeBytes, file.size() / modes.size());
   const std::uint64_t room = file.size() - part * modes.size();
   std::random_device random;
-  std::uint64_t begin = std::uniform_int_distribution<std::uint64_t>(0, room)(
-                            random) /
-                        kIoAlignment * kIoAlignment;
+  std::uint64_t begin =
+      std::uniform_int_distribution<std::uint64_t>(0, room)(random) / kIoAlignment * kIoAlignment;
   DriveChoice choice{.device = device_of(file), .io = usual, .date = date_of(std::time(nullptr))};
   for (const IoMode& mode : modes) {
     const double rate = rate_of(file, mode, begin, begin + part);

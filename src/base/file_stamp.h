@@ -8,8 +8,8 @@
 
 namespace shoehorn {
 
-/// Size and time of change of an open file at one moment. A file that was renamed, or replaced under
-/// its name, is still the one that is open: it has not changed.
+/// Size and time of change of an open file at one moment. A file that was renamed, or replaced
+/// under its name, is still the one that is open: it has not changed.
 class FileStamp {
  public:
   /// Of now; throws FileError.

@@ -23,8 +23,7 @@ std::size_t ByteRing::bytes_of(std::span<const RingChunk> group) {
 }
 
 std::uint64_t ByteRing::next_position(const RingChunk& chunk) const {
-  const std::uint64_t at =
-      chunk.follows ? head_ : rounded_up(head_, kIoAlignment) + chunk.phase;
+  const std::uint64_t at = chunk.follows ? head_ : rounded_up(head_, kIoAlignment) + chunk.phase;
   if (at % size_ + chunk.bytes <= size_) return at;
   return rounded_up(at, size_) + chunk.phase;
 }

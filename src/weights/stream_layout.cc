@@ -72,8 +72,8 @@ StreamLayout stream_layout(const Checkpoint& checkpoint, const WeightGroup& grou
   std::vector<StreamChunk>& chunks = layout.chunks;
   for (const Source& source : sources) {
     if (!source.in_place) {
-      chunks.push_back({.ring = {.bytes = source.form_bytes},
-                        .weights = {{source.index, 0, 0, false}}});
+      chunks.push_back(
+          {.ring = {.bytes = source.form_bytes}, .weights = {{source.index, 0, 0, false}}});
       continue;
     }
     const auto& run = source.in_place->source;

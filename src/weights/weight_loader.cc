@@ -179,9 +179,8 @@ std::optional<WeightLoader::Source> WeightLoader::source_of(std::int64_t index) 
   if (piece.kind == Kind::kCachedBytes) {
     return Source{&weight_.cached->file, weight_.cached->offset + first, piece.bytes};
   }
-  const TensorInfo* const info = piece.kind == Kind::kStoredPart
-                                     ? weight_.quantized->parts[piece.part].info
-                                     : weight_.source;
+  const TensorInfo* const info =
+      piece.kind == Kind::kStoredPart ? weight_.quantized->parts[piece.part].info : weight_.source;
   if (checkpoint_.files().empty() || !info->strides.empty()) return std::nullopt;
   const File* const file = &checkpoint_.files()[info->file];
   switch (piece.kind) {
@@ -239,9 +238,8 @@ std::optional<WeightLoader::InPlace> WeightLoader::in_place(const Checkpoint& ch
         !part.info->strides.empty()) {
       return std::nullopt;
     }
-    return InPlace{
-        {&checkpoint.files()[part.info->file], part.info->offset, part.bytes},
-        pieces_of(part.bytes)};
+    return InPlace{{&checkpoint.files()[part.info->file], part.info->offset, part.bytes},
+                   pieces_of(part.bytes)};
   }
   const TensorInfo& info = *weight.source;
   if (weight.form.is_quantized() || !is_stored_form(info, weight.form.dtype)) return std::nullopt;

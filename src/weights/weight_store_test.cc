@@ -89,8 +89,9 @@ TEST_F(WeightStoreTest, ChargesEachDevice) {
   const WeightStore store = make({v0, kCpu, kDisk, kDisk, kCpu, v0});
   EXPECT_EQ(memory_.used_bytes(v0),
             128U + 320U);  // w0 [4, 8] and w5 [9, 8], rounded up to 64 bytes
-  // Resident w1 [5, 8] and w4 [8, 8], rounded up to 64 bytes; w2 [6, 8] and w3 [7, 8] as they lie in
-  // the file, once (the one streamed group would be there twice in a second slot), a block of 4096.
+  // Resident w1 [5, 8] and w4 [8, 8], rounded up to 64 bytes; w2 [6, 8] and w3 [7, 8] as they lie
+  // in the file, once (the one streamed group would be there twice in a second slot), a block of
+  // 4096.
   EXPECT_EQ(memory_.used_bytes(kCpu), 192U + 256U + 4096U);
   EXPECT_EQ(store.streamed_bytes_per_pass(), (6U + 7U) * 32U);
 }

@@ -322,8 +322,8 @@ void WeightStream::on_done(const FileReads::Done& done) {
   if (!done.error.empty()) {
     return fail(*run.entry, std::make_exception_ptr(error_at(done.error_offset, done.error)));
   }
-  if (options_.verify && !groups_[run.entry->group].checksums.check(
-                             run.number, {run.read.out, run.read.bytes})) {
+  if (options_.verify &&
+      !groups_[run.entry->group].checksums.check(run.number, {run.read.out, run.read.bytes})) {
     return fail(*run.entry,
                 std::make_exception_ptr(error_at(
                     run.read.offset,
@@ -388,9 +388,9 @@ void WeightStream::run_done(Entry& entry) {
     const std::string change = stamps_.at(file).change(*file);
     if (change.empty()) continue;
     return fail(entry, std::make_exception_ptr(FileError(
-                           file->path(), str_cat("was changed while ", group.weights->name,
-                                                 " was read from it: ", change,
-                                                 "; load the model again"))));
+                           file->path(),
+                           str_cat("was changed while ", group.weights->name,
+                                   " was read from it: ", change, "; load the model again"))));
   }
   const std::lock_guard lock(mutex_);
   entry.ready = true;

@@ -101,35 +101,35 @@ class WeightStream {
   /// A chunk that has its place, on its way.
   struct Placed {
     std::byte* at = nullptr;
-    std::size_t in_place_left = 0;  // reads of its run that are not over
+    std::size_t in_place_left = 0;                            // reads of its run that are not over
     std::vector<std::unique_ptr<WeightLoader>> loaders = {};  // of its weights; null: not needed
   };
 
   /// A group in the ring. What no comment says is the reader thread's alone until it is ready.
   struct Entry {
     std::size_t group = 0;
-    std::uint64_t number = 0;         // in order, from the start
-    std::uint64_t begin = 0;          // its position in the ring
-    std::deque<Placed> placed;        // as far as there was room, in the order of its chunks
-    std::size_t runs = 0;             // cut so far
-    std::size_t left = 0;             // of them, those that are not done; 1 more while it is placed
+    std::uint64_t number = 0;   // in order, from the start
+    std::uint64_t begin = 0;    // its position in the ring
+    std::deque<Placed> placed;  // as far as there was room, in the order of its chunks
+    std::size_t runs = 0;       // cut so far
+    std::size_t left = 0;       // of them, those that are not done; 1 more while it is placed
     Clock::time_point started = {};
     std::vector<const std::byte*> at;
-    bool ready = false;           // mutex_
-    bool released = false;        // mutex_
-    std::exception_ptr error;     // mutex_
+    bool ready = false;        // mutex_
+    bool released = false;     // mutex_
+    std::exception_ptr error;  // mutex_
   };
 
   /// A run that is read at once.
   struct Run {
     Entry* entry = nullptr;
     std::size_t chunk = 0;
-    std::size_t number = 0;    // in its group, the same every time
-    std::size_t weight = 0;    // in its chunk; of a piece
-    std::int64_t piece = -1;   // of the weight's loader; -1: read in place
-    bool loads_itself = false; // a piece that only its loader can read
+    std::size_t number = 0;     // in its group, the same every time
+    std::size_t weight = 0;     // in its chunk; of a piece
+    std::int64_t piece = -1;    // of the weight's loader; -1: read in place
+    bool loads_itself = false;  // a piece that only its loader can read
     FileReads::Read read = {};
-    std::size_t bounce = 0;    // of a piece: its scratch
+    std::size_t bounce = 0;  // of a piece: its scratch
   };
 
   // The reader thread.
@@ -161,12 +161,12 @@ class WeightStream {
   // The reader thread's own.
   static constexpr std::uint64_t kNone = ~std::uint64_t{0};
   std::deque<Run> to_start_;
-  std::vector<Run> flying_;            // by tag
+  std::vector<Run> flying_;  // by tag
   std::vector<std::size_t> free_tags_;
   std::vector<Run> held_;  // pieces that wait for the run that is read in place before them
   std::vector<HostBuffer> bounces_;
   std::vector<std::size_t> free_bounces_;
-  Entry* filling_ = nullptr;      // the entry that is being placed
+  Entry* filling_ = nullptr;  // the entry that is being placed
   std::size_t next_group_ = 0;
   std::uint64_t next_number_ = 0;
   std::uint64_t failed_ = kNone;  // entries from this number on are given up
