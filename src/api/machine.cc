@@ -12,6 +12,7 @@
 
 #include "api/card_report.h"
 #include "base/disk_probe.h"
+#include "base/drive_choice.h"
 #include "base/machine.h"
 #include "base/memory_status.h"
 #include "base/str_cat.h"
@@ -56,8 +57,15 @@ std::vector<std::string> complaints(const MachineFacts& machine, const MemorySta
   return result;
 }
 
+/// How drives are read: what was found on the file's one just now, and on others before.
+std::vector<DriveChoice> drives(const ProbeOptions& options) {
+  if (!options.file.empty()) probe_and_remember(File(options.file), drive_choices_path());
+  return read_drive_choices(drive_choices_path());
+}
+
 nlohmann::ordered_json report_json(const MachineFacts& machine, const MemoryStatus& memory,
                                    const MachineRates& rates, const std::vector<CardReport>& cards,
+                                   const std::vector<DriveChoice>& drives,
                                    const ProbeOptions& options) {
   nlohmann::ordered_json json;
   const ProcessorFacts& processor = machine.processor;
@@ -81,6 +89,15 @@ nlohmann::ordered_json report_json(const MachineFacts& machine, const MemoryStat
       {"f32_gflops", rates.f32_flops / 1e9},
       {"disk_gb_s",
        rates.disk_bytes_s > 0 ? nlohmann::ordered_json(rates.disk_bytes_s / 1e9) : nullptr}};
+  json["drives"] = nlohmann::ordered_json::array();
+  for (const DriveChoice& drive : drives) {
+    json["drives"].push_back({{"device", drive.device},
+                              {"io", path_name(drive.io)},
+                              {"read_bytes", drive.io.read_bytes},
+                              {"reads_in_flight", drive.io.reads_in_flight},
+                              {"gb_s", drive.bytes_per_s / 1e9},
+                              {"probed", drive.date}});
+  }
   json["gpus"] = nlohmann::ordered_json::array();
   for (const GpuFacts& gpu : machine.gpus.gpus) {
     json["gpus"].push_back({{"name", gpu.name}, {"pci_address", gpu.pci_address}});
@@ -106,7 +123,7 @@ std::string gib(std::uint64_t bytes) {
 
 std::string report_text(const MachineFacts& machine, const MemoryStatus& memory,
                         const MachineRates& rates, const std::vector<CardReport>& cards,
-                        const ProbeOptions& options) {
+                        const std::vector<DriveChoice>& drives, const ProbeOptions& options) {
   std::ostringstream out;
   const ProcessorFacts& processor = machine.processor;
   out << "processor   " << processor.name << ", " << processor.allowed << " of " << processor.online
@@ -123,6 +140,11 @@ std::string report_text(const MachineFacts& machine, const MemoryStatus& memory,
     out << std::setprecision(2) << ", drive " << rates.disk_bytes_s / 1e9 << " GB/s";
   } else {
     out << "; --file FILE measures the drive that holds it";
+  }
+  for (const DriveChoice& drive : drives) {
+    out << "\ndrive       " << drive.device << " is read " << path_name(drive.io) << ", "
+        << drive.io.reads_in_flight << " x " << (drive.io.read_bytes >> 10) << " KiB in flight, "
+        << std::setprecision(2) << drive.bytes_per_s / 1e9 << " GB/s on " << drive.date;
   }
   out << "\ngpus        ";
   if (machine.gpus.gpus.empty()) out << "none";
@@ -163,8 +185,9 @@ MachineReport doctor(const ProbeOptions& options) {
   const MemoryStatus memory = memory_status();
   const MachineRates rates = measure_machine(options);
   const std::vector<CardReport> cards = survey_cards();
-  return {.text = report_text(machine, memory, rates, cards, options),
-          .json = report_json(machine, memory, rates, cards, options).dump()};
+  const std::vector<DriveChoice> choices = drives(options);
+  return {.text = report_text(machine, memory, rates, cards, choices, options),
+          .json = report_json(machine, memory, rates, cards, choices, options).dump()};
 }
 
 std::filesystem::path largest_file(const std::string& model) {

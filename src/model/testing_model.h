@@ -35,6 +35,8 @@ struct TestModelOptions {
   int threads = 2;
   Isa isa = detect_isa();
   std::vector<Accelerator> accelerators = parse_virtual_devices("2x256MiB");
+  /// How what is on disk is read, and into how large a ring.
+  WeightStore::Options weights = {};
   /// The CUDA device that everything which lives elsewhere comes to, in every pass.
   std::optional<Device> link = {};
 };
@@ -75,6 +77,7 @@ inline std::unique_ptr<LoadedModel> load_test_model(const std::filesystem::path&
   parts.isa = options.isa;
   fill_weight_cache(*parts.checkpoint, parts.groups, options.offload_folder, *parts.pool, parts.isa,
                     {});
+  parts.weights = options.weights;
   parts.kv_dtype = options.kv_dtype;
   parts.max_rows = options.max_rows;
   parts.flight_rows = std::max(options.flight_rows, options.max_rows);
