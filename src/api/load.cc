@@ -67,6 +67,7 @@ ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
   parts.workspace_bytes = shape.workspace_bytes;
   parts.card_rows = shape.card_rows;
   parts.card_workspace_bytes = shape.card_workspace_bytes;
+  parts.weights.io = forced_io_mode().value_or(IoMode{});
   if (prepared.plan.staging_slots > 0) {
     parts.weights.staging_slots = prepared.plan.staging_slots;
     parts.weights.io = choose_io_of(*prepared.opened.checkpoint);

@@ -1,4 +1,5 @@
-// A reader for tests that does to reads what drives do: fails them, cuts them short, takes its time.
+// A reader for tests that does to reads what drives do: fails them, cuts them short, takes its
+// time.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +19,7 @@ namespace shoehorn::testing {
 
 /// What becomes of a read: all of it by default.
 struct Fault {
-  int error = 0;                         // errno
+  int error = 0;                          // errno
   std::size_t at_most = ~std::size_t{0};  // bytes that come back
 };
 

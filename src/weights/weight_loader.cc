@@ -157,7 +157,7 @@ void WeightLoader::load(std::int64_t index, LoadScratch& scratch) {
       stored(offset, out, scratch);
       break;
     }
-    case Kind::kQuantize: quantize_rows(piece, scratch); break;
+    case Kind::kQuantize: quantize_rows(piece, {}, scratch); break;
     case Kind::kStoredPart: load_part(piece, scratch); break;
     case Kind::kCachedBytes: {
       const auto out = writable(first, piece.bytes, scratch);
@@ -184,7 +184,8 @@ std::optional<WeightLoader::Source> WeightLoader::source_of(std::int64_t index) 
   if (checkpoint_.files().empty() || !info->strides.empty()) return std::nullopt;
   const File* const file = &checkpoint_.files()[info->file];
   switch (piece.kind) {
-    case Kind::kRows: {
+    case Kind::kRows:
+    case Kind::kQuantize: {
       const StoredSpan span = stored_span(*info, piece.first, piece.count);
       return Source{file, info->offset + span.offset, span.bytes};
     }
@@ -193,8 +194,9 @@ std::optional<WeightLoader::Source> WeightLoader::source_of(std::int64_t index) 
         return Source{file, info->offset, info->bytes};
       }
       return Source{file, info->offset + first, piece.bytes};
-    default: return std::nullopt;  // what is quantized on the way in is streamed from the cache
+    case Kind::kCachedBytes: break;
   }
+  return std::nullopt;
 }
 
 void WeightLoader::load_from(std::int64_t index, std::span<const std::byte> bytes,
@@ -207,6 +209,8 @@ void WeightLoader::load_from(std::int64_t index, std::span<const std::byte> byte
     convert_rows(checkpoint_, *weight_.source, weight_.form.dtype, piece.first, piece.count, bytes,
                  out, scratch, isa_);
     stored(offset, out, scratch);
+  } else if (piece.kind == Kind::kQuantize) {
+    quantize_rows(piece, bytes, scratch);
   } else {
     std::size_t offset = first;
     if (piece.kind == Kind::kStoredPart) {
@@ -294,7 +298,8 @@ void WeightLoader::put_part(const QuantizedPart& part, std::span<const std::byte
 }
 
 // Row after row, so that the widened values stay in the nearest cache.
-void WeightLoader::quantize_rows(const Piece& piece, LoadScratch& scratch) {
+void WeightLoader::quantize_rows(const Piece& piece, std::span<const std::byte> bytes,
+                                 LoadScratch& scratch) {
   const TensorInfo& info = *weight_.source;
   const std::int64_t k = row_layout(info).row_elements;
   const DType dtype = weight_.form.dtype;
@@ -304,7 +309,11 @@ void WeightLoader::quantize_rows(const Piece& piece, LoadScratch& scratch) {
   const std::size_t row_bytes = packed_bytes(dtype, k).value();
   std::vector<std::byte>& rows = scratch.converted;
   rows.resize(static_cast<std::size_t>(piece.count) * row_bytes);
-  read_rows(checkpoint_, info, dtype, piece.first, piece.count, rows, scratch, isa_);
+  if (bytes.empty()) {
+    read_rows(checkpoint_, info, dtype, piece.first, piece.count, rows, scratch, isa_);
+  } else {
+    convert_rows(checkpoint_, info, dtype, piece.first, piece.count, bytes, rows, scratch, isa_);
+  }
   scratch.values.resize(static_cast<std::size_t>(std::min(unit, piece.count) * k));
 
   const QuantizedRun run = run_of_rows(weight_, piece.first, piece.count, k);

@@ -39,6 +39,7 @@ class WeightLoader {
   WeightLoader(const Checkpoint& checkpoint, const WeightSpec& weight, WeightTarget target,
                Isa isa);
 
+  const std::string& path() const { return weight_.path; }
   std::int64_t pieces() const { return static_cast<std::int64_t>(pieces_.size()); }
   /// Its share of the weight's bytes in memory, for progress.
   std::size_t piece_bytes(std::int64_t piece) const;
@@ -87,7 +88,8 @@ class WeightLoader {
   void load_floats(const QuantizedPart& part, LoadScratch& scratch);
   void put_part(const QuantizedPart& part, std::span<const std::byte> bytes, LoadScratch& scratch);
   void pieces_done(std::int64_t count, LoadScratch& scratch);
-  void quantize_rows(const Piece& piece, LoadScratch& scratch);
+  /// Of rows whose stored bytes are at hand; none: they are read.
+  void quantize_rows(const Piece& piece, std::span<const std::byte> bytes, LoadScratch& scratch);
   bool quantize_values(const float* values, std::int64_t rows, std::byte* codes, float* scales);
   float* plain_absmax();
   void finish(LoadScratch& scratch);

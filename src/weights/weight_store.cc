@@ -8,13 +8,19 @@
 #include <string>
 #include <utility>
 
+#include "base/memory_status.h"
 #include "base/str_cat.h"
 #include "kernels/decode_row.h"
+#include "weights/resident_loader.h"
 #include "weights/tensor_reader.h"
 #include "weights/weight_loader.h"
 
 namespace shoehorn {
 namespace {
+
+// Weights below this part of the free memory are read through the page cache: the next start finds
+// them there. More would push out what others have in it, or be pushed out before it is of use.
+constexpr std::size_t kSmallShare = 8;
 
 constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
 
@@ -148,12 +154,8 @@ void WeightStore::place_residents(DeviceMemory& memory) {
 
 void WeightStore::load_residents(const DeviceMemory& memory, ThreadPool& pool,
                                  const Options& options) {
-  struct Job {
-    WeightLoader* loader;
-    std::int64_t piece;
-  };
   std::deque<WeightLoader> loaders;
-  std::vector<Job> jobs;
+  std::vector<LoadJob> jobs;
   std::size_t total = 0;
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     for (std::size_t w = 0; w < groups_[g].weights.size(); ++w) {
@@ -170,12 +172,10 @@ void WeightStore::load_residents(const DeviceMemory& memory, ThreadPool& pool,
       total += form_bytes(weight);
     }
   }
-  std::vector<LoadScratch> scratch(static_cast<std::size_t>(pool.threads()));
   std::atomic<std::size_t> done = 0;
-  pool.parallel_for(static_cast<std::int64_t>(jobs.size()), [&](std::int64_t i, int thread) {
-    const Job& job = jobs[static_cast<std::size_t>(i)];
-    job.loader->load(job.piece, scratch[static_cast<std::size_t>(thread)]);
-    const std::size_t bytes = job.loader->piece_bytes(job.piece);
+  const JobOptions how{.io = options.io,
+                       .leave_in_page_cache = total < memory_status().free_bytes / kSmallShare};
+  load_jobs(jobs, how, pool, [&](std::size_t bytes) {
     const std::size_t now = done.fetch_add(bytes) + bytes;
     if (options.on_progress) options.on_progress(now, total);
   });

@@ -18,9 +18,9 @@
 namespace shoehorn {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::Fault;
 using testing::FaultyReader;
+using ::testing::HasSubstr;
 
 constexpr int kGroups = 4;
 constexpr int kPerGroup = 3;
@@ -30,9 +30,9 @@ constexpr int kPerGroup = 3;
 class WeightStreamTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    path_ = std::filesystem::path(::testing::TempDir()) /
-            (std::string("stream_") +
-             ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    path_ =
+        std::filesystem::path(::testing::TempDir()) /
+        (std::string("stream_") + ::testing::UnitTest::GetInstance()->current_test_info()->name());
     std::vector<testing::StoredTensor> tensors = {{"head", DType::kF32, {5}}};
     for (int g = 0; g < kGroups; ++g) {
       const std::string name = "g" + std::to_string(g);
@@ -146,8 +146,8 @@ TEST_F(WeightStreamTest, APassThatSkipsGroupsIsFollowed) {
 
 TEST_F(WeightStreamTest, ShortReadsAreGoneOnWith) {
   for (const std::size_t at_most : {1U, 100U, 511U, 512U, 4095U, 4096U, 5000U}) {
-    const auto reader =
-        stream(faulty([=](const ReadRequest&, std::uint64_t) { return Fault{.at_most = at_most}; }));
+    const auto reader = stream(
+        faulty([=](const ReadRequest&, std::uint64_t) { return Fault{.at_most = at_most}; }));
     check_passes(*reader, at_most == 1 ? 1 : 2);
   }
 }
@@ -164,9 +164,9 @@ TEST_F(WeightStreamTest, ADriveThatRefusesDirectReadsIsReadThroughThePageCache) 
 TEST_F(WeightStreamTest, AnErrorAtAnyReadNamesFileTensorAndOffsetAndTheNextPassGoesOn) {
   std::atomic<std::uint64_t> reads = 0;
   check_passes(*stream(faulty([&](const ReadRequest&, std::uint64_t) {
-                 ++reads;
-                 return Fault{};
-               })),
+    ++reads;
+    return Fault{};
+  })),
                2);
   ASSERT_GT(reads.load(), 40U);
   for (std::uint64_t bad = 0; bad < reads.load(); ++bad) {
@@ -195,10 +195,9 @@ TEST_F(WeightStreamTest, AnErrorAtAnyReadNamesFileTensorAndOffsetAndTheNextPassG
 }
 
 TEST_F(WeightStreamTest, ADriveThatStaysBadFailsEveryPassAndNeverHangs) {
-  const auto reader =
-      stream(faulty([](const ReadRequest&, std::uint64_t number) {
-        return Fault{.error = number > 20 && number % 3 == 0 ? EIO : 0};
-      }));
+  const auto reader = stream(faulty([](const ReadRequest&, std::uint64_t number) {
+    return Fault{.error = number > 20 && number % 3 == 0 ? EIO : 0};
+  }));
   int errors = 0;
   for (int pass = 0; pass < 6; ++pass) {
     try {

@@ -1,0 +1,207 @@
+#include "weights/resident_loader.h"
+
+#include <array>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <thread>
+#include <utility>
+
+#include <sys/uio.h>
+
+#include "shoehorn/error.h"
+
+#include "base/file_reads.h"
+#include "base/host_buffer.h"
+#include "base/str_cat.h"
+
+namespace shoehorn {
+namespace {
+
+// Reads that wait or are being converted; a few more than are in flight.
+constexpr std::size_t kBounces = 10;
+constexpr std::size_t kNoBounce = ~std::size_t{0};
+
+/// True if the page cache has the first and the last byte of the run, and so very likely all of it.
+bool is_cached(const WeightLoader::Source& source) {
+  const auto has = [&](std::uint64_t offset) {
+    std::byte byte;
+    const iovec where{&byte, 1};
+    return ::preadv2(source.file->fd(), &where, 1, static_cast<off_t>(offset), RWF_NOWAIT) == 1;
+  };
+  return source.bytes == 0 || (has(source.offset) && has(source.offset + source.bytes - 1));
+}
+
+/// Between the reading thread and those that convert.
+class Loading {
+ public:
+  Loading(const std::vector<LoadJob>& jobs, const JobOptions& options)
+      : jobs_(jobs), options_(options), reads_(options.io) {
+    for (std::size_t i = 0; i < kBounces; ++i) free_.push_back(i);
+  }
+
+  /// The reading thread: hands on every job, in order but for what the drive finishes earlier.
+  void read() {
+    try {
+      for (std::size_t job = 0; job < jobs_.size(); ++job) {
+        const auto source = jobs_[job].loader->source_of(jobs_[job].piece);
+        if (!source || options_.leave_in_page_cache || is_cached(*source)) {
+          if (!hand_on({job, kNoBounce})) break;
+          continue;
+        }
+        while (reads_.full()) collect();
+        const auto bounce = take_bounce();
+        if (!bounce) break;
+        start(job, *source, *bounce);
+      }
+      while (reads_.in_flight() > 0) collect();
+      close(nullptr);
+    } catch (...) {
+      close(std::current_exception());
+    }
+  }
+
+  /// A converting thread.
+  void convert(LoadScratch& scratch, const std::function<void(std::size_t bytes)>& loaded) {
+    try {
+      while (const auto ready = next()) {
+        const LoadJob& job = jobs_[ready->job];
+        if (ready->bounce == kNoBounce) {
+          job.loader->load(job.piece, scratch);
+        } else {
+          job.loader->load_from(job.piece, bytes_[ready->bounce], scratch);
+          give_back(ready->bounce);
+        }
+        loaded(job.loader->piece_bytes(job.piece));
+      }
+    } catch (...) {
+      close(std::current_exception());
+    }
+  }
+
+  void rethrow() const {
+    if (error_ != nullptr) std::rethrow_exception(error_);
+  }
+
+ private:
+  struct Ready {
+    std::size_t job;
+    std::size_t bounce;  // kNoBounce: the job reads by itself
+  };
+
+  void start(std::size_t job, const WeightLoader::Source& source, std::size_t bounce) {
+    HostBuffer& memory = memory_[bounce];
+    // A block more at both ends, since reads are widened.
+    if (memory.size() < source.bytes + 2 * kIoAlignment) {
+      memory = HostBuffer(source.bytes + 2 * kIoAlignment);
+    }
+    std::byte* const out = memory.data() + source.offset % kIoAlignment;
+    bytes_[bounce] = {out, source.bytes};
+    job_of_[bounce] = job;
+    reads_.start({.file = source.file,
+                  .offset = source.offset,
+                  .bytes = source.bytes,
+                  .out = out,
+                  .tag = bounce});
+  }
+
+  void collect() {
+    const FileReads::Done done = reads_.wait();
+    if (!done.error.empty()) {
+      throw FileError(done.read.file->path(),
+                      str_cat("reading ", jobs_[job_of_[done.read.tag]].loader->path(), " at byte ",
+                              done.error_offset, ": ", done.error));
+    }
+    hand_on({job_of_[done.read.tag], done.read.tag});
+  }
+
+  /// False where nobody wants more.
+  bool hand_on(const Ready& ready) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (closed_) return false;
+      ready_.push_back(ready);
+    }
+    changed_.notify_all();
+    return true;
+  }
+
+  /// Nothing where nobody wants more. What is in flight is collected meanwhile.
+  std::optional<std::size_t> take_bounce() {
+    for (;;) {
+      {
+        std::unique_lock lock(mutex_);
+        if (reads_.in_flight() == 0) {
+          changed_.wait(lock, [this] { return closed_ || !free_.empty(); });
+        }
+        if (closed_) return std::nullopt;
+        if (!free_.empty()) {
+          const std::size_t bounce = free_.front();
+          free_.pop_front();
+          return bounce;
+        }
+      }
+      collect();
+    }
+  }
+
+  void give_back(std::size_t bounce) {
+    {
+      const std::lock_guard lock(mutex_);
+      free_.push_back(bounce);
+    }
+    changed_.notify_all();
+  }
+
+  std::optional<Ready> next() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return closed_ || !ready_.empty(); });
+    if (error_ != nullptr || ready_.empty()) return std::nullopt;
+    const Ready ready = ready_.front();
+    ready_.pop_front();
+    return ready;
+  }
+
+  void close(std::exception_ptr error) {
+    {
+      const std::lock_guard lock(mutex_);
+      closed_ = true;
+      if (error_ == nullptr) error_ = std::move(error);
+    }
+    changed_.notify_all();
+  }
+
+  const std::vector<LoadJob>& jobs_;
+  const JobOptions options_;
+  std::array<HostBuffer, kBounces> memory_;  // before the reads that go to it
+  std::array<std::span<const std::byte>, kBounces> bytes_;
+  std::array<std::size_t, kBounces> job_of_{};
+  FileReads reads_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::size_t> free_;
+  std::deque<Ready> ready_;
+  bool closed_ = false;  // nothing more comes, or nobody wants more
+  std::exception_ptr error_;
+};
+
+}  // namespace
+
+void load_jobs(const std::vector<LoadJob>& jobs, const JobOptions& options, ThreadPool& pool,
+               const std::function<void(std::size_t bytes)>& loaded) {
+  if (jobs.empty()) return;
+  Loading loading(jobs, options);
+  std::thread reader([&loading] { loading.read(); });
+  std::vector<LoadScratch> scratch(static_cast<std::size_t>(pool.threads()));
+  pool.parallel_for(pool.threads(), [&](std::int64_t i, int) {
+    loading.convert(scratch[static_cast<std::size_t>(i)], loaded);
+  });
+  reader.join();
+  loading.rethrow();
+}
+
+}  // namespace shoehorn
