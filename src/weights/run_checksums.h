@@ -9,7 +9,7 @@
 
 namespace shoehorn {
 
-/// A checksum of 64 bits, four words of 8 bytes at a time: a single word that changed always
+/// A checksum of 64 bits, eight words of 8 bytes at a time: a single word that changed always
 /// changes it, and it takes a small part of the time that a drive takes for the bytes. Finds
 /// accidents, not intent.
 std::uint64_t checksum_of(std::span<const std::byte> bytes);
