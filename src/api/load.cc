@@ -55,6 +55,7 @@ ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
       });
   parts.kv_dtype = shape.kv_dtype;
   parts.max_rows = shape.max_rows;
+  parts.flight_rows = shape.flight_rows;
   parts.workspace_bytes = shape.workspace_bytes;
   parts.card_rows = shape.card_rows;
   parts.card_workspace_bytes = shape.card_workspace_bytes;

@@ -86,10 +86,10 @@ std::size_t Model::predicted_peak_bytes(std::int64_t positions, std::int64_t lon
   const std::size_t planned = impl_->loaded->kv_cache_bytes(impl_->shape.max_context) *
                               static_cast<std::size_t>(impl_->shape.max_batch);
   // Of the workspace, a short call touches what it needs.
-  const std::int64_t rows =
-      std::clamp<std::int64_t>(longest_call * sessions, 1, impl_->shape.max_rows);
-  const std::size_t touched = pass_workspace_bytes(impl_->loaded->architecture(), rows, rows,
-                                                   positions, impl_->shape.threads);
+  const std::int64_t call = std::max<std::int64_t>(longest_call * sessions, 1);
+  const std::size_t touched = pass_workspace_bytes(
+      impl_->loaded->architecture(), std::min(call, impl_->shape.max_rows),
+      std::min(call, impl_->shape.flight_rows), positions, impl_->shape.threads);
   const std::size_t unused = cpu->workspace - std::min(cpu->workspace, touched);
   return cpu->used() - std::min(cpu->used(), planned + unused) +
          impl_->loaded->kv_cache_bytes(positions) * static_cast<std::size_t>(sessions);

@@ -9,12 +9,14 @@
 
 #include "api/custom_map.h"
 #include "api/machine_limits.h"
+#include "base/checked.h"
 #include "base/machine.h"
 #include "base/str_cat.h"
 #include "checkpoint/model_path.h"
 #include "checkpoint/quantization_config.h"
 #include "kernels/attention.h"
 #include "model/loaded_model.h"
+#include "model/pass_flight.h"
 #include "model/synthetic_checkpoint.h"
 #include "plan/planner_accelerate.h"
 #include "plan/planner_shoehorn.h"
@@ -265,6 +267,7 @@ RunShape run_shape(const OpenedModel& opened, const LoadOptions& options) {
   if (options.max_batch < 1) throw ArgumentError("max_batch must be at least 1");
   shape.max_batch = options.max_batch;
   shape.max_rows = pass_rows(shape.max_context, shape.max_batch);
+  shape.flight_rows = shape.max_rows;
   shape.threads = options.threads > 0 ? options.threads : usable_processors();
   shape.isa = detect_isa();
   shape.workspace_bytes = pass_workspace_bytes(*opened.architecture, shape.max_rows, shape.max_rows,
@@ -373,6 +376,40 @@ bool plan_link_staging(PreparedModel& prepared) {
 
 }  // namespace
 
+namespace {
+
+/// Where layers stream and a call may be longer than a pass, sets aside room for the residual
+/// streams of several passes, so that all of them go through a layer while it is there. Nothing
+/// changes where the larger workspace does not fit.
+void plan_flights(PreparedModel& prepared, const LoadOptions& options) {
+  constexpr std::size_t kLimitParts = 64;  // of which the residual streams may take one
+  RunShape& shape = prepared.shape;
+  const auto cpu = prepared.plan_input.devices.find(DeviceKey::cpu());
+  if (prepared.plan.stream_groups.empty() || cpu == prepared.plan_input.devices.end()) return;
+  const auto hidden = static_cast<std::size_t>(prepared.opened.architecture->shape().hidden_size);
+  const std::size_t fits = cpu->second.limit_bytes / kLimitParts / (hidden * sizeof(float));
+  const auto longest = checked_mul(static_cast<std::size_t>(shape.max_context),
+                                   static_cast<std::size_t>(shape.max_batch));
+  const auto rows = static_cast<std::int64_t>(std::min(longest.value_or(fits), fits));
+  if (rows <= shape.max_rows) return;
+  const std::size_t more = PassFlight::residual_bytes(
+      rows, shape.max_rows, prepared.opened.architecture->shape().hidden_size);
+  PlanInput input = prepared.plan_input;
+  for (auto& [key, device] : input.devices) {
+    if (key.is_cpu() || device.host_memory) device.workspace_bytes += more;
+  }
+  try {
+    prepared.plan = make_plan(prepared.opened, prepared.machine, options, input);
+  } catch (const PlanError&) {
+    return;
+  }
+  prepared.plan_input = std::move(input);
+  shape.flight_rows = rows;
+  shape.workspace_bytes += more;
+}
+
+}  // namespace
+
 std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const LoadOptions& options,
                                              const std::string& assume, bool measure) {
   auto prepared = std::make_unique<PreparedModel>();
@@ -392,6 +429,7 @@ std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const Loa
     }
     prepared->plan = make_plan(prepared->opened, prepared->machine, options, prepared->plan_input);
   }
+  plan_flights(*prepared, options);
   if (options.on_note) {
     for (const std::string& note : prepared->opened.notes) options.on_note(note);
     const std::string& compute_note = prepared->opened.compute_note;
