@@ -38,7 +38,8 @@ struct LoadOptions {
   /// Where weights that are converted on the way in and do not fit in memory are kept; empty:
   /// shoehorn/weights in the user's cache folder.
   std::filesystem::path offload_folder = {};
-  /// Type of the KV cache; "auto": 16 bits of the model's kind, 32 for a float32 model.
+  /// Type of the KV cache: "float32", "bfloat16", "float16"; "int8", with a scale for every
+  /// position and head; "auto": 16 bits of the model's kind, 32 for a float32 model.
   std::string kv_dtype = "auto";
   /// Positions to plan the KV cache for; 0: the model's own maximum, at most 4096.
   std::int64_t max_context = 0;

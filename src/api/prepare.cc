@@ -259,8 +259,9 @@ OpenedModel open_model(const std::string& model, const LoadOptions& options) {
 RunShape run_shape(const OpenedModel& opened, const LoadOptions& options) {
   const DecoderShape& decoder = opened.architecture->shape();
   RunShape shape;
-  shape.kv_dtype =
-      asked_dtype(options.kv_dtype, "kv_dtype").value_or(auto_kv_dtype(opened.resolved.dtype));
+  shape.kv_dtype = options.kv_dtype == "int8" ? DType::kI8
+                                              : asked_dtype(options.kv_dtype, "kv_dtype")
+                                                    .value_or(auto_kv_dtype(opened.resolved.dtype));
   shape.max_context = options.max_context > 0
                           ? options.max_context
                           : std::min(decoder.max_position_embeddings, kDefaultMaxContext);
@@ -408,6 +409,20 @@ void plan_flights(PreparedModel& prepared, const LoadOptions& options) {
   shape.workspace_bytes += more;
 }
 
+/// Throws UnsupportedError where a layer's cache would lie on a card that cannot read it.
+void require_kv_dtype(const PreparedModel& prepared) {
+  if (prepared.shape.kv_dtype != DType::kI8) return;
+  for (const DeviceKey key : prepared.plan.layer_devices) {
+    const Accelerator* const accelerator = prepared.machine.accelerator(key);
+    const bool is_virtual =
+        accelerator != nullptr && accelerator->device.kind == DeviceKind::kVirtual;
+    if (!key.is_accelerator() || is_virtual) continue;
+    throw UnsupportedError(
+        str_cat("--kv-dtype int8 is read on the CPU alone, and the plan has layers on accelerator ",
+                to_string(key), ": bfloat16 runs there, --device-map cpu keeps the model off it"));
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const LoadOptions& options,
@@ -430,6 +445,7 @@ std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const Loa
     prepared->plan = make_plan(prepared->opened, prepared->machine, options, prepared->plan_input);
   }
   plan_flights(*prepared, options);
+  require_kv_dtype(*prepared);
   if (options.on_note) {
     for (const std::string& note : prepared->opened.notes) options.on_note(note);
     const std::string& compute_note = prepared->opened.compute_note;

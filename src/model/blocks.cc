@@ -270,7 +270,8 @@ void attend(const AttentionParams& params, const Pass& pass, std::int64_t layer,
   const Heads heads{q, k, v, out};
   if (home == device) return attend_here(params, pass, layer, heads, device, ctx);
   const bool can_come = home.kind != DeviceKind::kCuda && device.kind == DeviceKind::kCuda &&
-                        !params.is_for_host_only() && k.size() == v.size();
+                        !params.is_for_host_only() && k.size() == v.size() &&
+                        pass.batch().sequences.front().kv->layer(layer).dtype != DType::kI8;
   if (can_come && pass.most_rows() >= kRowsWorthACache &&
       attend_brought(params, pass, layer, heads, device, runtime)) {
     return;

@@ -4,6 +4,7 @@
 #include <cassert>
 
 #include "base/str_cat.h"
+#include "kernels/kv_rows.h"
 
 namespace shoehorn {
 namespace {
@@ -15,7 +16,7 @@ constexpr std::size_t kAlignment = 64;
 std::size_t half_bytes(const LayerKvShape& shape, std::int64_t width, DType dtype,
                        std::int64_t positions) {
   const std::size_t bytes =
-      packed_bytes(dtype, shape.num_key_value_heads * positions * width).value();
+      static_cast<std::size_t>(shape.num_key_value_heads * positions) * kv_row_bytes(dtype, width);
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
