@@ -87,9 +87,12 @@ std::size_t Model::predicted_peak_bytes(std::int64_t positions, std::int64_t lon
                               static_cast<std::size_t>(impl_->shape.max_batch);
   // Of the workspace, a short call touches what it needs.
   const std::int64_t call = std::max<std::int64_t>(longest_call * sessions, 1);
-  const std::size_t touched = pass_workspace_bytes(
+  std::size_t touched = pass_workspace_bytes(
       impl_->loaded->architecture(), std::min(call, impl_->shape.max_rows),
       std::min(call, impl_->shape.flight_rows), positions, impl_->shape.threads);
+  if (!impl_->shape.spilled_layers.empty()) {
+    touched += kv_window_bytes(impl_->loaded->architecture(), impl_->shape.kv_dtype, max_context());
+  }
   const std::size_t unused = cpu->workspace - std::min(cpu->workspace, touched);
   return cpu->used() - std::min(cpu->used(), planned + unused) +
          impl_->loaded->kv_cache_bytes(positions) * static_cast<std::size_t>(sessions);

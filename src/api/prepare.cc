@@ -379,6 +379,66 @@ bool plan_link_staging(PreparedModel& prepared) {
 
 namespace {
 
+/// The plan input with the caches of `spilled` layers on disk.
+PlanInput spilled_input(const PreparedModel& prepared, const std::vector<bool>& spilled) {
+  const RunShape& shape = prepared.shape;
+  const auto& layers = prepared.opened.architecture->shape().layers;
+  // What a token reads is predicted for the prompt that the rates are predicted for.
+  const auto read =
+      std::min(static_cast<std::int64_t>(prepared.plan_input.prefill_tokens), shape.max_context);
+  PlanInput input = prepared.plan_input;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (!spilled[i]) continue;
+    input.kv_bytes_per_layer[i] = 0;
+    input.kv_disk_bytes_per_token += kv_bytes(layers[i], shape.kv_dtype, read);
+  }
+  input.devices.at(DeviceKey::cpu()).workspace_bytes +=
+      kv_window_bytes(*prepared.opened.architecture, shape.kv_dtype, shape.max_context);
+  return input;
+}
+
+/// Plans; where the KV cache is what does not fit on a machine of a CPU alone, with as few layers'
+/// caches on disk as make it fit.
+void plan_within_memory(PreparedModel& prepared, const LoadOptions& options) {
+  const auto plan_with = [&](PlanInput& input) {
+    prepared.plan = make_plan(prepared.opened, prepared.machine, options, input);
+  };
+  const auto& devices = prepared.plan_input.devices;
+  if (devices.size() != 1 || !devices.contains(DeviceKey::cpu())) {
+    return plan_with(prepared.plan_input);
+  }
+  try {
+    return plan_with(prepared.plan_input);
+  } catch (const PlanError&) {
+    // Fewer bytes are tried below; what does not fit even so says so.
+  }
+  const std::size_t layers = prepared.plan_input.kv_bytes_per_layer.size();
+  PlanInput input = spilled_input(prepared, spread_spilled_layers(layers, layers));
+  plan_with(input);
+  std::size_t fits = layers;  // the smallest known to
+  std::size_t fails = 0;
+  while (fails + 1 < fits) {
+    const std::size_t middle = (fails + fits) / 2;
+    PlanInput tried = spilled_input(prepared, spread_spilled_layers(layers, middle));
+    try {
+      plan_with(tried);
+      fits = middle;
+      input = std::move(tried);
+    } catch (const PlanError&) {
+      fails = middle;
+    }
+  }
+  plan_with(input);
+  prepared.shape.spilled_layers = spread_spilled_layers(layers, fits);
+  prepared.plan_input = std::move(input);
+  std::string note =
+      str_cat("the KV cache of ", prepared.shape.max_context, " positions does not fit: ", fits,
+              " of ", layers,
+              " layers' lie on disk and are read for every token; a smaller "
+              "--max-context or --max-batch, or --kv-dtype int8, keeps more of it in memory");
+  prepared.opened.notes.push_back(std::move(note));
+}
+
 /// Where layers stream and a call may be longer than a pass, sets aside room for the residual
 /// streams of several passes, so that all of them go through a layer while it is there. Nothing
 /// changes where the larger workspace does not fit.
@@ -433,7 +493,7 @@ std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const Loa
   prepared->machine = machine_limits(options, prepared->opened, prepared->shape, assume);
   if (measure) measure_rates(*prepared->opened.checkpoint, prepared->shape, prepared->machine);
   prepared->plan_input = plan_input(prepared->opened, prepared->shape, prepared->machine);
-  prepared->plan = make_plan(prepared->opened, prepared->machine, options, prepared->plan_input);
+  plan_within_memory(*prepared, options);
   if (plan_link_staging(*prepared)) {
     // What comes over the link, and when, depends on the rates.
     if (!measure) {

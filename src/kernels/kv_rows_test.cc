@@ -49,7 +49,8 @@ TEST(KvRows, AnInt8RowIsItsScaleThenItsCodes) {
     std::memcpy(&scale, bytes.data(), sizeof(scale));
     EXPECT_EQ(scale, 1.0F);
     std::vector<int> codes;
-    for (std::size_t i = 4; i < bytes.size(); ++i) codes.push_back(static_cast<std::int8_t>(bytes[i]));
+    for (std::size_t i = 4; i < bytes.size(); ++i)
+      codes.push_back(static_cast<std::int8_t>(bytes[i]));
     EXPECT_THAT(codes, ElementsAre(127, -2, 2, -127, 0)) << to_string(isa);  // ties to even
   }
 }

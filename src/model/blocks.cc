@@ -170,10 +170,11 @@ void attend_on_host(const AttentionParams& params, const Pass& pass, std::int64_
   std::size_t row = 0;
   for (const BatchSequence& sequence : pass.batch().sequences) {
     const std::size_t count = sequence.ids.size();
-    const KvCacheView cache = sequence.kv->layer(layer);
     const std::int64_t start = sequence.start;
+    const KvCacheView cache = sequence.kv->load(layer, start);
     store_kv(heads.k.subspan(row * k_width, count * k_width),
              heads.v.subspan(row * v_width, count * v_width), start, cache, ctx);
+    sequence.kv->store(layer, start, static_cast<std::int64_t>(count));
     attention(heads.q.subspan(row * q_width, count * q_width), start, cache, params,
               heads.out.subspan(row * out_width, count * out_width), ctx);
     row += count;
