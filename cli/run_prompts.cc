@@ -27,9 +27,9 @@ constexpr std::int64_t kUsualBatch = 32;
 /// A line of the file.
 struct PromptLine {
   std::size_t number = 0;  // from 1
-  Json keys;               // what comes back with the result
-  std::string error;       // empty: `prompt` is one
-  BatchPrompt prompt;
+  Json keys = {};          // what comes back with the result
+  std::string error = {};  // empty: `prompt` is one
+  BatchPrompt prompt = {};
 };
 
 /// Printed at once, so that who reads a pipe has what is done.

@@ -88,7 +88,7 @@ class Model {
                                    std::int64_t sessions = 1) const;
   double load_s() const;
   std::uint64_t weight_bytes() const;     // that a pass of one token reads, wherever they live
-  std::uint64_t disk_bytes_read() const;  // by passes so far
+  std::uint64_t disk_bytes_read() const;  // by passes so far: weights and spilled caches
   double disk_wait_s() const;             // passes waited for the drive
   double flops_per_token() const;         // of the matrix products with weights
 

@@ -106,7 +106,7 @@ double Model::flops_per_token() const {
 }
 
 std::uint64_t Model::disk_bytes_read() const {
-  return impl_->loaded->weights().stream_stats().bytes_read;
+  return impl_->loaded->weights().stream_stats().bytes_read + impl_->loaded->kv_bytes_read();
 }
 
 double Model::disk_wait_s() const {

@@ -19,8 +19,9 @@ std::size_t kv_row_bytes(DType dtype, std::int64_t width);
 /// Writes a row, rounded to nearest, ties to even. Of I8, symmetric around zero:
 ///   scale = max |x| / 127, code_i = round(x_i / scale)
 /// A row that holds an infinity or a NaN reads as NaN, one whose scale would be no normal number as
-/// zero. The same bits on every instruction set. `bytes` may have any alignment and must not
-/// overlap `values`. Throws UnsupportedError for other types.
+/// zero; one that holds values above 1e38 may read as infinities. The same bits on every
+/// instruction set. `bytes` may have any alignment and must not overlap `values`. Throws
+/// UnsupportedError for other types.
 void encode_kv_row(DType dtype, const float* values, std::int64_t width, std::byte* bytes, Isa isa);
 
 /// out [rows, width] = `rows` rows that lie one after the other. Exact for floats; of I8

@@ -15,8 +15,8 @@
 namespace shoehorn {
 namespace {
 
-using ::testing::ElementsAre;
 using testing::all_logits;
+using ::testing::ElementsAre;
 using testing::load_test_model;
 using testing::TestModelOptions;
 
@@ -29,7 +29,8 @@ std::vector<std::int32_t> some_ids(std::size_t count) {
 std::unique_ptr<LoadedModel> load(std::size_t spilled, TestModelOptions options = {}) {
   const auto folder = testing::model_folder("llama");
   const std::size_t layers = load_test_model(folder, {})->architecture().shape().layers.size();
-  options.spilled_layers = spread_spilled_layers(layers, spilled == 0 ? 0 : std::min(spilled, layers));
+  options.spilled_layers =
+      spread_spilled_layers(layers, spilled == 0 ? 0 : std::min(spilled, layers));
   return load_test_model(folder, options);
 }
 
@@ -65,7 +66,8 @@ TEST(KvSpill, KeepsSequencesApart) {
     std::vector<float> all;
     // Uneven steps, a step back, and a longer way on from there.
     for (const auto& [from, to, b_to] :
-         std::vector<std::tuple<std::size_t, std::size_t, std::size_t>>{{0, 5, 3}, {5, 8, 4}, {6, 12, 9}}) {
+         std::vector<std::tuple<std::size_t, std::size_t, std::size_t>>{
+             {0, 5, 3}, {5, 8, 4}, {6, 12, 9}}) {
       kv_a->truncate(static_cast<std::int64_t>(from));
       const auto b_from = static_cast<std::size_t>(kv_b->length());
       const std::vector<BatchSequence> batch = {
