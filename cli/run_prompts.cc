@@ -72,6 +72,13 @@ BatchPrompt parse_prompt(Json& line, const Tokenizer* tokenizer) {
   return result;
 }
 
+/// Of what Json::parse() reads. A line's keys are printed again, and printing recurses.
+bool shallow(int depth, Json::parse_event_t /*event*/, Json& /*parsed*/) {
+  constexpr int kMostDepth = 100;
+  if (depth > kMostDepth) throw ArgumentError("is nested too deeply");
+  return true;
+}
+
 std::vector<PromptLine> read_lines(std::istream& in, const Tokenizer* tokenizer) {
   std::vector<PromptLine> lines;
   std::size_t number = 0;
@@ -80,7 +87,7 @@ std::vector<PromptLine> read_lines(std::istream& in, const Tokenizer* tokenizer)
     if (text.find_first_not_of(" \t\r") == std::string::npos) continue;
     PromptLine& line = lines.emplace_back(PromptLine{.number = number});
     try {
-      Json json = Json::parse(text);
+      Json json = Json::parse(text, shallow);
       line.prompt = parse_prompt(json, tokenizer);
       line.keys = std::move(json);
     } catch (const Json::exception& error) {

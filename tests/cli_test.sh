@@ -33,6 +33,8 @@ cat >"$WORK/prompts.jsonl" <<'LINES'
 not json
 {"ids": [1, 999999]}
 LINES
+python3 -c 'print("{\"ids\": [1], \"x\": " + "[" * 200000 + "]" * 200000 + "}")' \
+  >>"$WORK/prompts.jsonl"
 expect 1 "$SHOEHORN" run "$model" --prompts "$WORK/prompts.jsonl" --ignore-eos --stats
 python3 - "$WORK/out" <<'CHECK' || fail "run --prompts: $(cat "$WORK/out")"
 import json, sys
@@ -43,7 +45,7 @@ assert [line["id"] for line in lines if "error" not in line] == ["b", "a"]
 assert good["b"]["tag"] == [1, 2] and good["b"]["index"] == 1 and good["b"]["line"] == 3
 assert len(good["a"]["ids"]) == 4 and good["a"]["text"] and "prompt" not in good["a"]
 bad = sorted((line["line"], line["error"]) for line in lines if "error" in line)
-assert [number for number, _ in bad] == [4, 5, 6], bad
+assert [number for number, _ in bad] == [4, 5, 6, 7], bad
 assert all(f"line {number}:" in error for number, error in bad), bad
 assert "vocabulary" in bad[2][1]
 CHECK
