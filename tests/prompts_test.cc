@@ -111,8 +111,8 @@ TEST(CompleteEach, ReadsStreamedLayersOnceForAll) {
 TEST(CompleteEach, RunsWhereTheCacheLiesOnDisk) {
   const auto prompts = some_prompts();
   const auto want = completed(load(2), prompts);
-  // The smallest limit in steps of 8 MiB with which it runs at all: the caches of two sequences of so
-  // many positions are far larger than the rest.
+  // The smallest limit in steps of 8 MiB with which it runs at all: the caches of two sequences of
+  // so many positions are far larger than the rest.
   std::vector<std::string> notes;
   std::optional<Model> small;
   for (int mib = 80; !small && mib < 4096; mib += 8) {
