@@ -163,7 +163,7 @@ void add_load_flags(CLI::App& command, LoadFlags& flags) {
       ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}))
       ->group(group);
   command.add_option("--kv-dtype", o.kv_dtype, "Type of the KV cache")
-      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}))
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16", "int8"}))
       ->group(group);
   command
       .add_option("--max-context", o.max_context,

@@ -17,6 +17,7 @@
 
 #include "commands.h"
 #include "load_flags.h"
+#include "run_prompts.h"
 #include "terminal.h"
 
 namespace shoehorn::cli {
@@ -26,6 +27,7 @@ struct RunFlags {
   LoadFlags load;
   std::vector<std::string> prompts;
   std::string prompt_file;
+  std::string prompts_file;
   std::vector<std::int32_t> ids;
   std::vector<std::string> bad_words;  // "12,7" each
   std::string grammar_file;
@@ -194,6 +196,18 @@ void run_one(const RunFlags& flags, const Model& model, const std::vector<std::i
   if (generation.finish_reason() == FinishReason::kCancelled) exit_code = 130;
 }
 
+void run_prompts_file(const RunFlags& flags, bool says_max_batch, int& exit_code) {
+  std::signal(SIGINT, on_interrupt);
+  exit_code = run_prompts({.file = flags.prompts_file,
+                           .model = flags.load.model,
+                           .load = flags.load.load(),
+                           .says_max_batch = says_max_batch,
+                           .generate = generate_options(flags),
+                           .stats = flags.stats},
+                          cancelled);
+  std::signal(SIGINT, SIG_DFL);
+}
+
 void run(const RunFlags& flags, int& exit_code) {
   const auto texts = flags.ids.empty() ? read_prompts(flags) : std::vector<std::string>();
   const GenerateOptions options = generate_options(flags);
@@ -261,6 +275,14 @@ void add_run(CLI::App& app, int& exit_code) {
       ->allow_extra_args(false);
   command->add_option("-f,--prompt-file", flags->prompt_file, "A file with it; - is stdin");
   command->add_option("--ids", flags->ids, "Token ids in place of text")->delimiter(',');
+  command
+      ->add_option(
+          "--prompts", flags->prompts_file,
+          "Many, that share passes: lines {\"prompt\": \"...\"} or {\"ids\": [...]}; - is\n"
+          "stdin. A line of JSON comes back as each is done")
+      ->excludes("--prompt")
+      ->excludes("--prompt-file")
+      ->excludes("--ids");
   command->add_option("-n,--max-new-tokens", flags->max_new_tokens, "At most so many tokens")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
@@ -283,7 +305,10 @@ void add_run(CLI::App& app, int& exit_code) {
   command->add_flag("--ignore-eos", g.ignore_eos, "Goes on past end-of-text tokens");
   command->add_flag("--stats", flags->stats, "Prints times, rates and memory to stderr");
   command->add_flag("--json", flags->json, "Prints one JSON object: ids, text, stats");
-  command->callback([flags, &exit_code] { run(*flags, exit_code); });
+  command->callback([flags, command, &exit_code] {
+    if (flags->prompts_file.empty()) return run(*flags, exit_code);
+    run_prompts_file(*flags, command->count("--max-batch") > 0, exit_code);
+  });
 }
 
 }  // namespace shoehorn::cli

@@ -24,6 +24,42 @@ expect 0 "$SHOEHORN" run "$llama" --ids 5,6,7 -n 3 --ignore-eos
 expect 0 "$SHOEHORN" run "$model" -p Hello -n 5 --stats --device-map disk
 grep -q 'a token of' "$WORK/err" || fail "--stats"
 
+# Many prompts: a line each as it is done, with what its line had beside it.
+cat >"$WORK/prompts.jsonl" <<'LINES'
+{"prompt": "Hello", "max_new_tokens": 4, "id": "a"}
+
+{"ids": [5, 6, 7], "max_new_tokens": 1, "id": "b", "tag": [1, 2]}
+{"prompt": 5, "id": "c"}
+not json
+{"ids": [1, 999999]}
+LINES
+python3 -c 'print("{\"ids\": [1], \"x\": " + "[" * 200000 + "]" * 200000 + "}")' \
+  >>"$WORK/prompts.jsonl"
+expect 1 "$SHOEHORN" run "$model" --prompts "$WORK/prompts.jsonl" --ignore-eos --stats
+python3 - "$WORK/out" <<'CHECK' || fail "run --prompts: $(cat "$WORK/out")"
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+good = {line["id"]: line for line in lines if "error" not in line}
+assert sorted(good) == ["a", "b"], good
+assert [line["id"] for line in lines if "error" not in line] == ["b", "a"]
+assert good["b"]["tag"] == [1, 2] and good["b"]["index"] == 1 and good["b"]["line"] == 3
+assert len(good["a"]["ids"]) == 4 and good["a"]["text"] and "prompt" not in good["a"]
+bad = sorted((line["line"], line["error"]) for line in lines if "error" in line)
+assert [number for number, _ in bad] == [4, 5, 6, 7], bad
+assert all(f"line {number}:" in error for number, error in bad), bad
+assert "vocabulary" in bad[2][1]
+CHECK
+cp "$WORK/out" "$WORK/out.prompts"
+grep -q 'new tok/s' "$WORK/err" || fail "run --prompts --stats"
+expect 0 "$SHOEHORN" run "$model" -p Hello -n 4 --ignore-eos --json
+[[ $(field "$WORK/out" '["ids"]') == $(python3 -c '
+import json, sys
+for line in map(json.loads, open(sys.argv[1])):
+    if line.get("id") == "a": print(line["ids"])' "$WORK/out.prompts") ]] || fail "run --prompts ids"
+expect 2 "$SHOEHORN" run "$model" -p Hello --prompts "$WORK/prompts.jsonl"
+expect 1 "$SHOEHORN" run "$model" --prompts "$WORK/no-such-file"
+expect 0 "$SHOEHORN" run "$model" -p Hello -n 4 --kv-dtype int8
+
 # Wrong usage is 2, what cannot be met is 1; both say what to do.
 expect 2 "$SHOEHORN" run
 expect 2 "$SHOEHORN" run "$model" -p x --max-memory cpu

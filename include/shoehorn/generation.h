@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -55,6 +56,12 @@ struct Completion {
   FinishReason finish_reason = FinishReason::kLength;
   double score = 0;  ///< of beam search: the sum of log-probabilities over length^length_penalty
   std::vector<TokenLogprob> logprobs = {};  ///< of ids, where they were asked for
+};
+
+/// A prompt of many: see Model::complete_each.
+struct BatchPrompt {
+  std::vector<std::int32_t> ids;
+  std::optional<std::int64_t> max_new_tokens = {};  ///< in place of the options'
 };
 
 /// Text as it is generated: a range of pieces, each a whole number of UTF-8 characters. Runs one

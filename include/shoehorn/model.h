@@ -4,8 +4,10 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <iosfwd>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -86,7 +88,7 @@ class Model {
                                    std::int64_t sessions = 1) const;
   double load_s() const;
   std::uint64_t weight_bytes() const;     // that a pass of one token reads, wherever they live
-  std::uint64_t disk_bytes_read() const;  // by passes so far
+  std::uint64_t disk_bytes_read() const;  // by passes so far: weights and spilled caches
   double disk_wait_s() const;             // passes waited for the drive
   double flops_per_token() const;         // of the matrix products with weights
 
@@ -127,6 +129,17 @@ class Model {
   std::vector<Completion> complete(std::span<const std::vector<std::int32_t>> prompts,
                                    const GenerateOptions& options = {},
                                    const std::atomic<bool>* cancelled = nullptr) const;
+
+  /// Completes prompts as `next` hands them out (nothing: there are no more), up to max_batch at a
+  /// time, all in one pass over the weights; a prompt takes the place of a sequence that ended.
+  /// Each completion goes to `done` as it ends; its `prompt` counts what `next` gave. A prompt's
+  /// tokens are those it has alone, but for rounding (docs/quality.md). `cancelled` may be null;
+  /// once true, those under way are done as they are. Throws what complete() throws and what next
+  /// and done throw, UnsupportedError for beams and several sequences a prompt.
+  void complete_each(const std::function<std::optional<BatchPrompt>()>& next,
+                     const std::function<void(Completion)>& done,
+                     const GenerateOptions& options = {},
+                     const std::atomic<bool>* cancelled = nullptr) const;
 
   /// Logits [batch, length, vocab_size], zero where the mask is 0.
   std::vector<float> logits(const LogitsRequest& request) const;

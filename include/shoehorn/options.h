@@ -41,7 +41,8 @@ struct LoadOptions {
   /// Keep a checksum of everything that is streamed from the first time that it is read, and
   /// compare it every other time.
   bool verify_weights = false;
-  /// Type of the KV cache; "auto": 16 bits of the model's kind, 32 for a float32 model.
+  /// Type of the KV cache: "float32", "bfloat16", "float16"; "int8", with a scale for every
+  /// position and head; "auto": 16 bits of the model's kind, 32 for a float32 model.
   std::string kv_dtype = "auto";
   /// Positions to plan the KV cache for; 0: the model's own maximum, at most 4096.
   std::int64_t max_context = 0;

@@ -2,16 +2,15 @@
 
 #include <algorithm>
 #include <memory>
-#include <numeric>
 #include <utility>
 
 #include "shoehorn/error.h"
 #include "shoehorn/model.h"
 
+#include "api/cached_sequences.h"
 #include "api/generation_request.h"
 #include "api/model_impl.h"
 #include "base/str_cat.h"
-#include "generate/batch_source.h"
 #include "generate/beam_search.h"
 #include "generate/sequence.h"
 #include "generate/stop_strings.h"
@@ -19,71 +18,8 @@
 namespace shoehorn {
 namespace {
 
-/// A KV cache for every slot.
-class CachedSequences final : public BatchLogitsSource {
- public:
-  CachedSequences(const LoadedModel& model, const std::vector<std::int64_t>& capacities)
-      : model_(model), vocab_(static_cast<std::size_t>(model.architecture().shape().vocab_size)) {
-    for (const std::int64_t capacity : capacities) {
-      caches_.push_back(model.new_kv_cache(std::max<std::int64_t>(capacity, 1)));
-    }
-  }
-
-  std::span<const float> run(std::span<const SequenceStep> steps) override {
-    std::vector<std::vector<std::int32_t>> positions;
-    std::vector<BatchSequence> sequences;
-    positions.reserve(steps.size());
-    for (const SequenceStep& step : steps) {
-      KvCache& cache = *caches_[step.slot];
-      const auto kept = static_cast<std::int64_t>(step.keep);
-      if (cache.length() > kept) cache.truncate(kept);
-      positions.emplace_back(step.ids.size());
-      std::iota(positions.back().begin(), positions.back().end(), static_cast<std::int32_t>(kept));
-      sequences.push_back({.ids = step.ids,
-                           .positions = positions.back(),
-                           .kv = &cache,
-                           .call_length = kept + static_cast<std::int64_t>(step.ids.size()),
-                           .logits = BatchSequence::Logits::kLast});
-    }
-    logits_.resize(steps.size() * vocab_);
-    model_.run(sequences, logits_);
-    return logits_;
-  }
-
-  std::size_t vocab() const { return vocab_; }
-
- private:
-  const LoadedModel& model_;
-  std::size_t vocab_;
-  std::vector<std::unique_ptr<KvCache>> caches_;
-  std::vector<float> logits_;
-};
-
 bool is_set(const std::atomic<bool>* cancelled) {
   return cancelled != nullptr && cancelled->load(std::memory_order_relaxed);
-}
-
-/// One sequence of a batch.
-struct Member {
-  std::size_t prompt;
-  GeneratedSequence sequence;
-  std::string text;
-};
-
-/// A token for every sequence that goes on; what was run before is in its slot's cache.
-void advance_all(std::vector<Member>& members, CachedSequences& source) {
-  std::vector<SequenceStep> steps;
-  for (std::size_t i = 0; i < members.size(); ++i) {
-    const GeneratedSequence& sequence = members[i].sequence;
-    if (sequence.finish_reason()) continue;
-    const std::size_t keep = sequence.new_ids().empty() ? 0 : sequence.history().size() - 1;
-    steps.push_back({.slot = i, .keep = keep, .ids = sequence.history().subspan(keep)});
-  }
-  const std::span<const float> logits = source.run(steps);
-  for (std::size_t i = 0; i < steps.size(); ++i) {
-    Member& member = members[steps[i].slot];
-    member.text += member.sequence.advance(logits.subspan(i * source.vocab(), source.vocab()));
-  }
 }
 
 /// The text of `ids` up to a stop string, and whether there is one.
@@ -146,34 +82,26 @@ std::vector<Completion> Model::complete(std::span<const std::vector<std::int32_t
         "same");
   }
   const std::uint64_t seed = generation_seed(config);
-  std::vector<Member> members;
+  std::vector<std::unique_ptr<BatchMember>> members;
   std::vector<std::int64_t> capacities;
   for (std::size_t p = 0; p < prompts.size(); ++p) {
     const std::vector<std::int32_t> prompt = non_empty_prompt(prompts[p], config);
     const GenerationConfig bounded =
         within_context(config, static_cast<std::int64_t>(prompt.size()), max_context());
     for (std::int64_t i = 0; i < config.num_return_sequences; ++i) {
-      members.push_back(
-          {p,
-           GeneratedSequence(tokenizer, prompt, bounded, seed, static_cast<std::uint64_t>(i),
-                             constraint ? constraint->clone() : nullptr),
-           ""});
+      members.push_back(std::make_unique<BatchMember>(BatchMember{
+          p, members.size(),
+          GeneratedSequence(tokenizer, prompt, bounded, seed, static_cast<std::uint64_t>(i),
+                            constraint ? constraint->clone() : nullptr)}));
       capacities.push_back(capacity(prompt.size()));
     }
   }
   CachedSequences source(*impl_->loaded, capacities);
-  const auto goes_on = [](const Member& member) { return !member.sequence.finish_reason(); };
-  while (!is_set(cancelled) && std::ranges::any_of(members, goes_on)) advance_all(members, source);
-  for (Member& member : members) {
-    const std::span<const std::int32_t> ids = member.sequence.new_ids();
-    completions.push_back(
-        {.prompt = member.prompt,
-         .ids = {ids.begin(), ids.end()},
-         .text = member.text + member.sequence.finish_text(),
-         .finish_reason = member.sequence.finish_reason().value_or(FinishReason::kCancelled),
-         .score = 0,
-         .logprobs = member.sequence.logprobs()});
+  while (!is_set(cancelled) &&
+         std::ranges::any_of(members, [](const auto& member) { return member->goes_on(); })) {
+    advance_all(members, source);
   }
+  for (const auto& member : members) completions.push_back(member->completion());
   return completions;
 }
 

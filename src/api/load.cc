@@ -56,14 +56,18 @@ ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
   }
   parts.pool = std::make_unique<ThreadPool>(shape.threads);
   parts.isa = shape.isa;
-  fill_weight_cache(
-      *prepared.opened.checkpoint, parts.groups,
-      options.offload_folder.empty() ? default_weight_cache() : options.offload_folder, *parts.pool,
-      parts.isa, [&](std::size_t done, std::size_t total) {
-        if (options.on_progress) options.on_progress("quantizing", done, total);
-      });
+  const std::filesystem::path offload_folder =
+      options.offload_folder.empty() ? default_weight_cache() : options.offload_folder;
+  fill_weight_cache(*prepared.opened.checkpoint, parts.groups, offload_folder, *parts.pool,
+                    parts.isa, [&](std::size_t done, std::size_t total) {
+                      if (options.on_progress) options.on_progress("quantizing", done, total);
+                    });
   parts.kv_dtype = shape.kv_dtype;
+  parts.spilled_layers = shape.spilled_layers;
+  parts.spill_folder = offload_folder;
+  parts.spill_positions = shape.max_context;
   parts.max_rows = shape.max_rows;
+  parts.flight_rows = shape.flight_rows;
   parts.workspace_bytes = shape.workspace_bytes;
   parts.card_rows = shape.card_rows;
   parts.card_workspace_bytes = shape.card_workspace_bytes;

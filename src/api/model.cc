@@ -86,10 +86,13 @@ std::size_t Model::predicted_peak_bytes(std::int64_t positions, std::int64_t lon
   const std::size_t planned = impl_->loaded->kv_cache_bytes(impl_->shape.max_context) *
                               static_cast<std::size_t>(impl_->shape.max_batch);
   // Of the workspace, a short call touches what it needs.
-  const std::int64_t rows =
-      std::clamp<std::int64_t>(longest_call * sessions, 1, impl_->shape.max_rows);
-  const std::size_t touched = pass_workspace_bytes(impl_->loaded->architecture(), rows, rows,
-                                                   positions, impl_->shape.threads);
+  const std::int64_t call = std::max<std::int64_t>(longest_call * sessions, 1);
+  std::size_t touched = pass_workspace_bytes(
+      impl_->loaded->architecture(), std::min(call, impl_->shape.max_rows),
+      std::min(call, impl_->shape.flight_rows), positions, impl_->shape.threads);
+  if (!impl_->shape.spilled_layers.empty()) {
+    touched += kv_window_bytes(impl_->loaded->architecture(), impl_->shape.kv_dtype, max_context());
+  }
   const std::size_t unused = cpu->workspace - std::min(cpu->workspace, touched);
   return cpu->used() - std::min(cpu->used(), planned + unused) +
          impl_->loaded->kv_cache_bytes(positions) * static_cast<std::size_t>(sessions);
@@ -103,7 +106,7 @@ double Model::flops_per_token() const {
 }
 
 std::uint64_t Model::disk_bytes_read() const {
-  return impl_->loaded->weights().stream_stats().bytes_read;
+  return impl_->loaded->weights().stream_stats().bytes_read + impl_->loaded->kv_bytes_read();
 }
 
 double Model::disk_wait_s() const {

@@ -9,12 +9,14 @@
 
 #include "api/custom_map.h"
 #include "api/machine_limits.h"
+#include "base/checked.h"
 #include "base/machine.h"
 #include "base/str_cat.h"
 #include "checkpoint/model_path.h"
 #include "checkpoint/quantization_config.h"
 #include "kernels/attention.h"
 #include "model/loaded_model.h"
+#include "model/pass_flight.h"
 #include "model/synthetic_checkpoint.h"
 #include "plan/planner_accelerate.h"
 #include "plan/planner_shoehorn.h"
@@ -257,14 +259,16 @@ OpenedModel open_model(const std::string& model, const LoadOptions& options) {
 RunShape run_shape(const OpenedModel& opened, const LoadOptions& options) {
   const DecoderShape& decoder = opened.architecture->shape();
   RunShape shape;
-  shape.kv_dtype =
-      asked_dtype(options.kv_dtype, "kv_dtype").value_or(auto_kv_dtype(opened.resolved.dtype));
+  shape.kv_dtype = options.kv_dtype == "int8" ? DType::kI8
+                                              : asked_dtype(options.kv_dtype, "kv_dtype")
+                                                    .value_or(auto_kv_dtype(opened.resolved.dtype));
   shape.max_context = options.max_context > 0
                           ? options.max_context
                           : std::min(decoder.max_position_embeddings, kDefaultMaxContext);
   if (options.max_batch < 1) throw ArgumentError("max_batch must be at least 1");
   shape.max_batch = options.max_batch;
   shape.max_rows = pass_rows(shape.max_context, shape.max_batch);
+  shape.flight_rows = shape.max_rows;
   shape.threads = options.threads > 0 ? options.threads : usable_processors();
   shape.isa = detect_isa();
   shape.workspace_bytes = pass_workspace_bytes(*opened.architecture, shape.max_rows, shape.max_rows,
@@ -373,6 +377,114 @@ bool plan_link_staging(PreparedModel& prepared) {
 
 }  // namespace
 
+namespace {
+
+/// The plan input with the caches of `spilled` layers on disk.
+PlanInput spilled_input(const PreparedModel& prepared, const std::vector<bool>& spilled) {
+  const RunShape& shape = prepared.shape;
+  const auto& layers = prepared.opened.architecture->shape().layers;
+  // What a token reads is predicted for the prompt that the rates are predicted for.
+  const auto read =
+      std::min(static_cast<std::int64_t>(prepared.plan_input.prefill_tokens), shape.max_context);
+  PlanInput input = prepared.plan_input;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (!spilled[i]) continue;
+    input.kv_bytes_per_layer[i] = 0;
+    input.kv_disk_bytes_per_token += kv_bytes(layers[i], shape.kv_dtype, read);
+  }
+  input.devices.at(DeviceKey::cpu()).workspace_bytes +=
+      kv_window_bytes(*prepared.opened.architecture, shape.kv_dtype, shape.max_context);
+  return input;
+}
+
+/// Plans; where the KV cache is what does not fit on a machine of a CPU alone, with as few layers'
+/// caches on disk as make it fit.
+void plan_within_memory(PreparedModel& prepared, const LoadOptions& options) {
+  const auto plan_with = [&](PlanInput& input) {
+    prepared.plan = make_plan(prepared.opened, prepared.machine, options, input);
+  };
+  const auto& devices = prepared.plan_input.devices;
+  if (devices.size() != 1 || !devices.contains(DeviceKey::cpu())) {
+    return plan_with(prepared.plan_input);
+  }
+  try {
+    return plan_with(prepared.plan_input);
+  } catch (const PlanError&) {
+    // Fewer bytes are tried below; what does not fit even so says so.
+  }
+  const std::size_t layers = prepared.plan_input.kv_bytes_per_layer.size();
+  PlanInput input = spilled_input(prepared, spread_spilled_layers(layers, layers));
+  plan_with(input);
+  std::size_t fits = layers;  // the smallest known to
+  std::size_t fails = 0;
+  while (fails + 1 < fits) {
+    const std::size_t middle = (fails + fits) / 2;
+    PlanInput tried = spilled_input(prepared, spread_spilled_layers(layers, middle));
+    try {
+      plan_with(tried);
+      fits = middle;
+      input = std::move(tried);
+    } catch (const PlanError&) {
+      fails = middle;
+    }
+  }
+  plan_with(input);
+  prepared.shape.spilled_layers = spread_spilled_layers(layers, fits);
+  prepared.plan_input = std::move(input);
+  std::string note =
+      str_cat("the KV cache of ", prepared.shape.max_context, " positions does not fit: ", fits,
+              " of ", layers,
+              " layers' lie on disk and are read for every token; a smaller "
+              "--max-context or --max-batch, or --kv-dtype int8, keeps more of it in memory");
+  prepared.opened.notes.push_back(std::move(note));
+}
+
+/// Where layers stream and a call may be longer than a pass, sets aside room for the residual
+/// streams of several passes, so that all of them go through a layer while it is there. Nothing
+/// changes where the larger workspace does not fit.
+void plan_flights(PreparedModel& prepared, const LoadOptions& options) {
+  constexpr std::size_t kLimitParts = 64;  // of which the residual streams may take one
+  RunShape& shape = prepared.shape;
+  const auto cpu = prepared.plan_input.devices.find(DeviceKey::cpu());
+  if (prepared.plan.stream_groups.empty() || cpu == prepared.plan_input.devices.end()) return;
+  const auto hidden = static_cast<std::size_t>(prepared.opened.architecture->shape().hidden_size);
+  const std::size_t fits = cpu->second.limit_bytes / kLimitParts / (hidden * sizeof(float));
+  const auto longest = checked_mul(static_cast<std::size_t>(shape.max_context),
+                                   static_cast<std::size_t>(shape.max_batch));
+  const auto rows = static_cast<std::int64_t>(std::min(longest.value_or(fits), fits));
+  if (rows <= shape.max_rows) return;
+  const std::size_t more = PassFlight::residual_bytes(
+      rows, shape.max_rows, prepared.opened.architecture->shape().hidden_size);
+  PlanInput input = prepared.plan_input;
+  for (auto& [key, device] : input.devices) {
+    if (key.is_cpu() || device.host_memory) device.workspace_bytes += more;
+  }
+  try {
+    prepared.plan = make_plan(prepared.opened, prepared.machine, options, input);
+  } catch (const PlanError&) {
+    return;
+  }
+  prepared.plan_input = std::move(input);
+  shape.flight_rows = rows;
+  shape.workspace_bytes += more;
+}
+
+/// Throws UnsupportedError where a layer's cache would lie on a card that cannot read it.
+void require_kv_dtype(const PreparedModel& prepared) {
+  if (prepared.shape.kv_dtype != DType::kI8) return;
+  for (const DeviceKey key : prepared.plan.layer_devices) {
+    const Accelerator* const accelerator = prepared.machine.accelerator(key);
+    const bool is_virtual =
+        accelerator != nullptr && accelerator->device.kind == DeviceKind::kVirtual;
+    if (!key.is_accelerator() || is_virtual) continue;
+    throw UnsupportedError(
+        str_cat("--kv-dtype int8 is read on the CPU alone, and the plan has layers on accelerator ",
+                to_string(key), ": bfloat16 runs there, --device-map cpu keeps the model off it"));
+  }
+}
+
+}  // namespace
+
 std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const LoadOptions& options,
                                              const std::string& assume, bool measure) {
   auto prepared = std::make_unique<PreparedModel>();
@@ -381,7 +493,7 @@ std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const Loa
   prepared->machine = machine_limits(options, prepared->opened, prepared->shape, assume);
   if (measure) measure_rates(*prepared->opened.checkpoint, prepared->shape, prepared->machine);
   prepared->plan_input = plan_input(prepared->opened, prepared->shape, prepared->machine);
-  prepared->plan = make_plan(prepared->opened, prepared->machine, options, prepared->plan_input);
+  plan_within_memory(*prepared, options);
   if (plan_link_staging(*prepared)) {
     // What comes over the link, and when, depends on the rates.
     if (!measure) {
@@ -392,6 +504,8 @@ std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const Loa
     }
     prepared->plan = make_plan(prepared->opened, prepared->machine, options, prepared->plan_input);
   }
+  plan_flights(*prepared, options);
+  require_kv_dtype(*prepared);
   if (options.on_note) {
     for (const std::string& note : prepared->opened.notes) options.on_note(note);
     const std::string& compute_note = prepared->opened.compute_note;

@@ -39,9 +39,11 @@ OpenedModel open_model(const std::string& model, const LoadOptions& options);
 /// What a session and a pass may take.
 struct RunShape {
   DType kv_dtype = DType::kF32;
+  std::vector<bool> spilled_layers = {};  // whose KV cache lies on disk; empty: none
   std::int64_t max_context = 0;
   std::int64_t max_batch = 1;
-  std::int64_t max_rows = 0;  // of a pass
+  std::int64_t max_rows = 0;     // of a pass
+  std::int64_t flight_rows = 0;  // of passes that take turns at each group, on the CPU's route
   int threads = 1;
   Isa isa = Isa::kRef;
   std::size_t workspace_bytes = 0;       // on the CPU and every virtual device that computes

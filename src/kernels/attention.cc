@@ -10,17 +10,16 @@
 #include "cuda/queue.h"
 #include "kernels/attention_cuda.h"
 #include "kernels/attention_paths.h"
-#include "kernels/decode_row.h"
+#include "kernels/kv_rows.h"
 #include "kernels/ranges.h"
 
 namespace shoehorn {
 namespace {
 
 void require_cache(const KvCacheView& cache) {
-  const DType dtype = cache.dtype;
-  if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16) {
+  if (!is_kv_dtype(cache.dtype)) {
     throw UnsupportedError(
-        str_cat("attention: a cache of ", to_string(dtype), "; F32, F16 and BF16 are"));
+        str_cat("attention: a cache of ", to_string(cache.dtype), "; F32, F16, BF16 and I8 are"));
   }
   if (cache.kv_heads < 1 || cache.head_dim < 1 || cache.value_dim < 0 || cache.capacity < 0) {
     throw ArgumentError(str_cat("attention: a cache of ", cache.kv_heads, " heads, ",
@@ -63,6 +62,11 @@ cuda::AttentionJob card_job(std::int64_t rows, std::int64_t start, const KvCache
 }  // namespace
 
 void require_card_kernel(const AttentionParams& params, const KvCacheView& cache) {
+  if (cache.dtype == DType::kI8) {
+    throw UnsupportedError(
+        "a KV cache of int8 is read on the CPU alone; --kv-dtype bfloat16 runs on a card, and "
+        "--device-map cpu keeps the model off it");
+  }
   if (!params.is_for_host_only() && cache.value_width() == cache.head_dim) return;
   throw UnsupportedError(
       "attention with sinks, linear biases or values of another width than keys is computed on the "
@@ -70,7 +74,7 @@ void require_card_kernel(const AttentionParams& params, const KvCacheView& cache
 }
 
 std::size_t KvCacheView::bytes_each() const {
-  return packed_bytes(dtype, kv_heads * capacity * head_dim).value();
+  return static_cast<std::size_t>(kv_heads * capacity) * kv_row_bytes(dtype, head_dim);
 }
 
 void store_kv(std::span<const float> k, std::span<const float> v, std::int64_t start,
@@ -96,17 +100,17 @@ void store_kv(std::span<const float> k, std::span<const float> v, std::int64_t s
     ctx.workspace.release(mark);
     return;
   }
-  const std::size_t key_bytes = packed_bytes(cache.dtype, cache.head_dim).value();
-  const std::size_t value_bytes = packed_bytes(cache.dtype, cache.value_width()).value();
+  const std::size_t key_bytes = kv_row_bytes(cache.dtype, cache.head_dim);
+  const std::size_t value_bytes = kv_row_bytes(cache.dtype, cache.value_width());
   const std::int64_t grain = 8192 / (row + 1);  // about 10 us
   for_ranges(ctx.pool, count, grain, [&](std::int64_t begin, std::int64_t end, int /*thread*/) {
     for (std::int64_t t = begin; t < end; ++t) {
       for (std::int64_t head = 0; head < cache.kv_heads; ++head) {
         const auto to = static_cast<std::size_t>(head * cache.capacity + start + t);
-        encode_row(cache.dtype, k.data() + t * row + head * cache.head_dim, cache.head_dim,
-                   cache.keys + to * key_bytes, ctx.isa);
-        encode_row(cache.dtype, v.data() + t * value_row + head * cache.value_width(),
-                   cache.value_width(), cache.values + to * value_bytes, ctx.isa);
+        encode_kv_row(cache.dtype, k.data() + t * row + head * cache.head_dim, cache.head_dim,
+                      cache.keys + to * key_bytes, ctx.isa);
+        encode_kv_row(cache.dtype, v.data() + t * value_row + head * cache.value_width(),
+                      cache.value_width(), cache.values + to * value_bytes, ctx.isa);
       }
     }
   });

@@ -13,7 +13,7 @@
 namespace shoehorn {
 
 /// The keys and values of one layer and sequence; someone else owns them.
-///   keys   [kv_heads, capacity, head_dim]      F32, F16 or BF16
+///   keys   [kv_heads, capacity, head_dim]      F32, F16, BF16 or I8, rows as in kv_rows.h
 ///   values [kv_heads, capacity, value_width()]
 struct KvCacheView {
   DType dtype = DType::kF32;
@@ -53,7 +53,7 @@ struct AttentionParams {
 };
 
 /// Throws UnsupportedError for what a CUDA device does not compute: sinks, biases, values of
-/// another width than keys.
+/// another width than keys, a cache of I8.
 void require_card_kernel(const AttentionParams& params, const KvCacheView& cache);
 
 /// Writes T new positions, start .. start + T - 1, converted to the cache's dtype.

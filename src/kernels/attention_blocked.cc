@@ -8,7 +8,7 @@
 #include <limits>
 
 #include "kernels/attention_paths.h"
-#include "kernels/decode_row.h"
+#include "kernels/kv_rows.h"
 
 namespace shoehorn {
 namespace {
@@ -156,7 +156,7 @@ class BlockedAttention {
                 std::int64_t end_key) const {
     const std::int64_t count = std::min(kKeyBlock, end_key - key);
     if (count <= 0) return;
-    const std::size_t row_bytes = packed_bytes(job_.cache.dtype, width).value();
+    const std::size_t row_bytes = kv_row_bytes(job_.cache.dtype, width);
     const auto first = static_cast<std::size_t>(kv_head * job_.cache.capacity + key) * row_bytes;
     const std::size_t end = first + static_cast<std::size_t>(count) * row_bytes;
     for (std::size_t at = first; at < end; at += 64) {
@@ -167,10 +167,10 @@ class BlockedAttention {
   // A run of the cache's rows as float32: where they are, if they are that already.
   const float* widened(const std::byte* cache, std::int64_t width, std::int64_t kv_head,
                        std::int64_t key, std::int64_t count, float* to) const {
-    const std::int64_t first = (kv_head * job_.cache.capacity + key) * width;
-    const std::byte* const from = cache + packed_bytes(job_.cache.dtype, first).value();
+    const auto first = static_cast<std::size_t>(kv_head * job_.cache.capacity + key);
+    const std::byte* const from = cache + first * kv_row_bytes(job_.cache.dtype, width);
     if (job_.cache.dtype == DType::kF32) return reinterpret_cast<const float*>(from);
-    decode_row(job_.cache.dtype, from, count * width, to, isa_);
+    decode_kv_rows(job_.cache.dtype, from, count, width, to, isa_);
     return to;
   }
 

@@ -5,25 +5,33 @@
 
 #include "base/byte_order.h"
 #include "kernels/attention_paths.h"
+#include "kernels/kv_rows.h"
 #include "tensor/half.h"
 
 namespace shoehorn::ref {
 namespace {
 
-double stored(DType dtype, const std::byte* values, std::int64_t i) {
+/// Value i of row `row`, of rows of `width` values.
+double stored(DType dtype, const std::byte* rows, std::int64_t row, std::int64_t width,
+              std::int64_t i) {
+  const std::byte* const values = rows + static_cast<std::size_t>(row) * kv_row_bytes(dtype, width);
   switch (dtype) {
     case DType::kF16: return f16_to_f32(read_le<std::uint16_t>(values + 2 * i));
     case DType::kBF16: return bf16_to_f32(read_le<std::uint16_t>(values + 2 * i));
+    case DType::kI8: {
+      const auto code =
+          static_cast<std::int8_t>(values[sizeof(float) + static_cast<std::size_t>(i)]);
+      return static_cast<float>(code) * read_le<float>(values);
+    }
     default: return read_le<float>(values + 4 * i);
   }
 }
 
 void attend(const AttentionJob& job, std::int64_t t, std::int64_t head, double* scores) {
   const std::int64_t d = job.cache.head_dim;
-  const std::int64_t kv_start = head / job.group() * job.cache.capacity * d;
+  const std::int64_t first_row = head / job.group() * job.cache.capacity;
   const float* const q = job.q + (t * job.params.heads + head) * d;
   const std::int64_t v = job.cache.value_width();
-  const std::int64_t value_start = head / job.group() * job.cache.capacity * v;
   float* const out = job.out + (t * job.params.heads + head) * v;
   const std::int64_t first = job.first_key(t);
   const std::int64_t end = job.end_key(t);
@@ -33,7 +41,7 @@ void attend(const AttentionJob& job, std::int64_t t, std::int64_t head, double* 
   for (std::int64_t j = first; j < end; ++j) {
     double dot = 0;
     for (std::int64_t i = 0; i < d; ++i) {
-      dot += q[i] * stored(job.cache.dtype, job.cache.keys, kv_start + j * d + i);
+      dot += q[i] * stored(job.cache.dtype, job.cache.keys, first_row + j, d, i);
     }
     dot *= job.params.scale;
     if (cap > 0) dot = cap * std::tanh(dot / cap);
@@ -51,8 +59,7 @@ void attend(const AttentionJob& job, std::int64_t t, std::int64_t head, double* 
   for (std::int64_t i = 0; i < v; ++i) {
     double value = 0;
     for (std::int64_t j = first; j < end; ++j) {
-      value +=
-          scores[j - first] * stored(job.cache.dtype, job.cache.values, value_start + j * v + i);
+      value += scores[j - first] * stored(job.cache.dtype, job.cache.values, first_row + j, v, i);
     }
     out[i] = static_cast<float>(value / sum);
   }

@@ -12,6 +12,7 @@
 
 #include "kernels/attention_paths.h"
 #include "kernels/kernel_test.h"
+#include "kernels/kv_rows.h"
 
 namespace shoehorn {
 namespace {
@@ -55,7 +56,8 @@ class Cache {
     view_.value_dim = c.value_dim;
     keys_ = HostBuffer(view_.bytes_each());
     const std::int64_t width = view_.value_width();
-    values_ = HostBuffer(packed_bytes(c.dtype, c.kv_heads * view_.capacity * width).value());
+    values_ = HostBuffer(static_cast<std::size_t>(c.kv_heads * view_.capacity) *
+                         kv_row_bytes(c.dtype, width));
     view_.keys = keys_.data();
     view_.values = values_.data();
     const std::int64_t rows = (c.start + c.queries) * c.kv_heads;
@@ -175,6 +177,11 @@ TEST(Attention, SixteenBitCachesAgreeWithRef) {
     expect_like_ref({.queries = 1, .start = 300, .dtype = dtype});
     expect_like_ref({.queries = 40, .start = 30, .dtype = dtype});
   }
+}
+
+TEST(Attention, CachesOfInt8AgreeWithRef) {
+  expect_like_ref({.queries = 1, .start = 300, .dtype = DType::kI8});
+  expect_like_ref({.queries = 40, .start = 30, .head_dim = 23, .dtype = DType::kI8});
 }
 
 TEST(Attention, SlidingWindowsHideOlderKeys) {

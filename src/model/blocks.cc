@@ -170,10 +170,11 @@ void attend_on_host(const AttentionParams& params, const Pass& pass, std::int64_
   std::size_t row = 0;
   for (const BatchSequence& sequence : pass.batch().sequences) {
     const std::size_t count = sequence.ids.size();
-    const KvCacheView cache = sequence.kv->layer(layer);
     const std::int64_t start = sequence.start;
+    const KvCacheView cache = sequence.kv->load(layer, start);
     store_kv(heads.k.subspan(row * k_width, count * k_width),
              heads.v.subspan(row * v_width, count * v_width), start, cache, ctx);
+    sequence.kv->store(layer, start, static_cast<std::int64_t>(count));
     attention(heads.q.subspan(row * q_width, count * q_width), start, cache, params,
               heads.out.subspan(row * out_width, count * out_width), ctx);
     row += count;
@@ -270,7 +271,8 @@ void attend(const AttentionParams& params, const Pass& pass, std::int64_t layer,
   const Heads heads{q, k, v, out};
   if (home == device) return attend_here(params, pass, layer, heads, device, ctx);
   const bool can_come = home.kind != DeviceKind::kCuda && device.kind == DeviceKind::kCuda &&
-                        !params.is_for_host_only() && k.size() == v.size();
+                        !params.is_for_host_only() && k.size() == v.size() &&
+                        pass.batch().sequences.front().kv->layer(layer).dtype != DType::kI8;
   if (can_come && pass.most_rows() >= kRowsWorthACache &&
       attend_brought(params, pass, layer, heads, device, runtime)) {
     return;

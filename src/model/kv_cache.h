@@ -3,10 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "kernels/attention.h"
+#include "model/kv_spill.h"
 #include "model/rope.h"
 #include "tensor/device.h"
 #include "tensor/dtype.h"
@@ -29,15 +31,14 @@ std::size_t kv_bytes(const LayerKvShape& shape, DType dtype, std::int64_t positi
 /// Room for `capacity` positions, committed when it is made. Not copyable; thread-compatible.
 class KvCache {
  public:
-  /// Throws DeviceError where a device has no room.
+  /// Spilled layers are on the CPU. Throws DeviceError where a device has no room, FileError where
+  /// the drive has none for spilled layers.
   KvCache(const std::vector<LayerKvShape>& shapes, const std::vector<Device>& devices, DType dtype,
-          std::int64_t capacity, DeviceMemory& memory);
+          std::int64_t capacity, DeviceMemory& memory, const KvSpill& spill = {});
 
   std::size_t layers() const { return layers_.size(); }
   /// Where the keys and values of a layer lie.
-  Device device(std::int64_t layer) const {
-    return layers_[static_cast<std::size_t>(layer)].device();
-  }
+  Device device(std::int64_t layer) const { return devices_[static_cast<std::size_t>(layer)]; }
   std::int64_t length() const { return length_; }
   std::int64_t capacity() const { return capacity_; }
   /// Marks `count` more positions as filled; they have been stored in every layer.
@@ -45,8 +46,16 @@ class KvCache {
   /// Forgets positions from `length` on.
   void truncate(std::int64_t length);
 
-  /// Keys [num_key_value_heads, capacity, head_dim] and values of a layer.
+  /// Keys [num_key_value_heads, capacity, head_dim] and values of a layer. Of a spilled one they
+  /// hold nothing before load().
   KvCacheView layer(std::int64_t layer);
+
+  /// layer() with the positions before `positions` in memory, until the next call for any cache
+  /// that shares the window. Throws FileError.
+  KvCacheView load(std::int64_t layer, std::int64_t positions);
+  /// Positions [start, start + count) of the layer that was loaded last are there now. Throws
+  /// FileError.
+  void store(std::int64_t layer, std::int64_t start, std::int64_t count);
 
   RopeState& rope_state() { return rope_state_; }
 
@@ -55,7 +64,10 @@ class KvCache {
   DType dtype_;
   std::int64_t capacity_;
   std::int64_t length_ = 0;
-  std::vector<DeviceBuffer> layers_;  // keys, then values
+  std::vector<Device> devices_;
+  std::vector<DeviceBuffer> layers_;  // keys, then values; empty where spilled
+  std::optional<KvFile> file_;        // of spilled layers
+  KvWindow* window_ = nullptr;
   RopeState rope_state_;
 };
 

@@ -151,5 +151,34 @@ TEST(Llama, ABfloat16RunIsNoFurtherFromTruthThanTransformers) {
   EXPECT_LT(sum / static_cast<double>(truth.size()), 0.013);
 }
 
+TEST(Llama, AnInt8CacheMovesLogitsALittle) {
+  const Golden golden("llama");
+  const auto folder = testing::model_folder("llama");
+  const auto floats = both_prompts(*testing::load_test_model(folder, {}), golden);
+  const auto codes =
+      both_prompts(*testing::load_test_model(folder, {.kv_dtype = DType::kI8}), golden);
+  double sum = 0;
+  double size = 0;
+  for (std::size_t i = 0; i < floats.size(); ++i) {
+    sum += std::abs(codes[i] - floats[i]);
+    size += std::abs(floats[i]);
+  }
+  EXPECT_GT(sum, 0.0);
+  EXPECT_LT(sum / size, 0.02);  // 0.0134 with this model's random weights
+}
+
+TEST(Llama, AnInt8CacheGivesTheSameBitsOnAnyMap) {
+  const Golden golden("llama");
+  const auto folder = testing::model_folder("llama");
+  const auto want =
+      both_prompts(*testing::load_test_model(folder, {.kv_dtype = DType::kI8}), golden);
+  const auto place = [](std::string_view path) {
+    return path.find("layers.1") == std::string_view::npos ? Device{DeviceKind::kVirtual, 1}
+                                                           : Device{DeviceKind::kDisk};
+  };
+  const auto there = testing::load_test_model(folder, {.device_of = place, .kv_dtype = DType::kI8});
+  EXPECT_EQ(both_prompts(*there, golden), want);
+}
+
 }  // namespace
 }  // namespace shoehorn

@@ -129,8 +129,22 @@ std::size_t card_workspace_bytes(const Architecture& architecture, std::int64_t 
                            2 * rotary_floats);
 }
 
+std::size_t kv_window_bytes(const Architecture& architecture, DType kv_dtype,
+                            std::int64_t positions) {
+  std::size_t most = 0;
+  for (const LayerKvShape& layer : architecture.shape().layers) {
+    most = std::max(most, kv_bytes(layer, kv_dtype, positions));
+  }
+  return most;
+}
+
 LoadedModel::LoadedModel(ModelParts parts) : parts_(std::move(parts)) {
   runtime_ = std::make_unique<Runtime>(*parts_.pool, parts_.isa, *parts_.memory, places_of(parts_));
+  if (std::ranges::find(parts_.spilled_layers, true) != parts_.spilled_layers.end()) {
+    window_ = std::make_unique<KvWindow>(
+        kv_window_bytes(*parts_.architecture, parts_.kv_dtype, parts_.spill_positions),
+        *parts_.memory);
+  }
   if (const auto card = only_card(parts_)) {
     recorded_ = std::make_unique<RecordedPasses>(*runtime_, *card);
   }
@@ -140,14 +154,24 @@ LoadedModel::LoadedModel(ModelParts parts) : parts_(std::move(parts)) {
 }
 
 std::unique_ptr<KvCache> LoadedModel::new_kv_cache(std::int64_t capacity) const {
+  KvSpill spill;
+  if (window_) {
+    if (capacity > parts_.spill_positions) {
+      throw PlanError(str_cat("a sequence of ", capacity, " positions, and the plan has room for ",
+                              parts_.spill_positions, "; a larger --max-context makes room"));
+    }
+    spill = {parts_.spilled_layers, parts_.spill_folder, window_.get()};
+  }
   return std::make_unique<KvCache>(parts_.architecture->shape().layers, parts_.kv_devices,
-                                   parts_.kv_dtype, capacity, *parts_.memory);
+                                   parts_.kv_dtype, capacity, *parts_.memory, spill);
 }
 
 std::size_t LoadedModel::kv_cache_bytes(std::int64_t capacity) const {
   std::size_t bytes = 0;
-  for (const LayerKvShape& layer : parts_.architecture->shape().layers) {
-    bytes += kv_bytes(layer, parts_.kv_dtype, capacity);
+  const std::vector<LayerKvShape>& layers = parts_.architecture->shape().layers;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (i < parts_.spilled_layers.size() && parts_.spilled_layers[i]) continue;
+    bytes += kv_bytes(layers[i], parts_.kv_dtype, capacity);
   }
   return bytes;
 }

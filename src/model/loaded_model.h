@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -31,11 +32,14 @@ struct ModelParts {
   std::unique_ptr<ThreadPool> pool;
   Isa isa = Isa::kRef;
   DType kv_dtype = DType::kF32;
-  std::int64_t max_rows = 512;           // of one pass
-  std::int64_t flight_rows = 512;        // of the passes that take turns at each group
-  std::int64_t card_rows = 2048;         // of one whose layers are all computed on CUDA devices
-  std::size_t workspace_bytes = 0;       // on the CPU and each virtual device
-  std::size_t card_workspace_bytes = 0;  // on each CUDA device
+  std::vector<bool> spilled_layers = {};    // whose caches lie on disk; empty: none
+  std::filesystem::path spill_folder = {};  // where
+  std::int64_t spill_positions = 0;         // of a spilled cache at most
+  std::int64_t max_rows = 512;              // of one pass
+  std::int64_t flight_rows = 512;           // of the passes that take turns at each group
+  std::int64_t card_rows = 2048;            // of one whose layers are all computed on CUDA devices
+  std::size_t workspace_bytes = 0;          // on the CPU and each virtual device
+  std::size_t card_workspace_bytes = 0;     // on each CUDA device
   WeightStore::Options weights = {};
 };
 
@@ -53,6 +57,10 @@ std::size_t pass_workspace_bytes(const Architecture& architecture, std::int64_t 
 std::size_t card_workspace_bytes(const Architecture& architecture, std::int64_t max_rows,
                                  std::int64_t max_batch, std::int64_t max_context, DType kv_dtype);
 
+/// Host memory through which the spilled layers of caches of `positions` positions are used.
+std::size_t kv_window_bytes(const Architecture& architecture, DType kv_dtype,
+                            std::int64_t positions);
+
 /// Thread-safe: passes run one after the other.
 class LoadedModel {
  public:
@@ -65,7 +73,10 @@ class LoadedModel {
 
   /// A cache for `capacity` positions. Throws DeviceError where there is no room.
   std::unique_ptr<KvCache> new_kv_cache(std::int64_t capacity) const;
+  /// What it takes of memory.
   std::size_t kv_cache_bytes(std::int64_t capacity) const;
+  /// Read from spilled caches so far.
+  std::uint64_t kv_bytes_read() const { return window_ ? window_->bytes_read() : 0; }
 
   /// What a pass of one token reads of weights, wherever they live, and multiplies and adds.
   std::size_t weight_bytes_per_pass() const;
@@ -99,6 +110,7 @@ class LoadedModel {
   std::size_t passes_at_once(const Route& route, std::int64_t rows) const;
 
   ModelParts parts_;
+  std::unique_ptr<KvWindow> window_;  // null where no cache is spilled
   std::unique_ptr<Runtime> runtime_;
   std::unique_ptr<WeightStore> weights_;
   std::unique_ptr<RecordedPasses> recorded_;  // null where the model is not on one CUDA device

@@ -30,6 +30,7 @@ struct TestModelOptions {
   BnbParity parity = BnbParity::kNone;
   std::filesystem::path offload_folder = {};
   DType kv_dtype = DType::kF32;
+  std::vector<bool> spilled_layers = {};
   std::int64_t max_rows = 512;
   std::int64_t flight_rows = 0;  // 0: max_rows
   int threads = 2;
@@ -79,6 +80,9 @@ inline std::unique_ptr<LoadedModel> load_test_model(const std::filesystem::path&
                     {});
   parts.weights = options.weights;
   parts.kv_dtype = options.kv_dtype;
+  parts.spilled_layers = options.spilled_layers;
+  parts.spill_folder = std::filesystem::temp_directory_path();
+  parts.spill_positions = 4096;
   parts.max_rows = options.max_rows;
   parts.flight_rows = std::max(options.flight_rows, options.max_rows);
   parts.workspace_bytes = pass_workspace_bytes(*parts.architecture, options.max_rows,

@@ -226,7 +226,7 @@ void CostModel::predict(const Assignment& assignment, Plan& plan) const {
     hops += plan.layer_devices[i] != plan.layer_devices[i - 1] ? 1 : 0;
   }
   Prediction& p = plan.predicted;
-  p.disk_s = static_cast<double>(plan.streamed_bytes_per_token) /
+  p.disk_s = static_cast<double>(plan.streamed_bytes_per_token + input_->kv_disk_bytes_per_token) /
              or_usual(input_->disk_bytes_per_s, kUsualDisk);
   p.link_s = link_s;
   p.sync_s = input_->sync_s_per_pass + hops * input_->sync_s_per_hop;

@@ -78,6 +78,7 @@ struct PlanInput {
   std::size_t max_context = 0;              // what kv_bytes_per_layer was computed for; 0: unknown
   std::size_t prefill_tokens = 512;         // the prompt that prefill_tok_s is predicted for
   std::size_t kv_read_bytes_per_token = 0;  // decode reads them beside the weights
+  std::size_t kv_disk_bytes_per_token = 0;  // of layers whose cache lies on disk
 };
 
 /// What a device holds. For disk, `weights` is what it stores for us and the rest is 0.
