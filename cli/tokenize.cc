@@ -1,6 +1,9 @@
 // shoehorn tokenize: text to ids and back, a line of JSON at a time.
 
+#include <chrono>
+#include <fstream>
 #include <iostream>
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -18,6 +21,8 @@ using Json = nlohmann::ordered_json;
 struct TokenizeFlags {
   std::string model;
   std::string prompt;
+  std::string file;
+  bool count = false;
   bool jsonl = false;
   bool no_special = false;
   bool decode = false;
@@ -48,16 +53,42 @@ Json decode_line(const Tokenizer& tokenizer, const Json& line, const TokenizeFla
   return {{"pieces", std::move(pieces)}, {"flush", stream.flush()}};
 }
 
-void run(const TokenizeFlags& flags) {
-  const Tokenizer tokenizer = load_tokenizer(flags.model);
-  for (const std::string& warning : tokenizer.warnings()) std::cerr << "note: " << warning << '\n';
-  if (!flags.jsonl && !flags.decode) {
-    const Encoding encoding =
-        tokenizer.encode(flags.prompt, {.add_special_tokens = !flags.no_special});
-    for (const std::int32_t id : encoding.ids) std::cout << id << ' ';
-    std::cout << '\n';
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+std::string read_bytes(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  if (file.bad() || !file.is_open()) throw FileError(path, "cannot be read");
+  return bytes;
+}
+
+/// One text: the prompt, or a file as it is, which need not be UTF-8.
+void encode_text(const Tokenizer& tokenizer, const TokenizeFlags& flags, double load_s) {
+  const std::string text = flags.file.empty() ? flags.prompt : read_bytes(flags.file);
+  const auto start = std::chrono::steady_clock::now();
+  const Encoding encoding = tokenizer.encode(text, {.add_special_tokens = !flags.no_special});
+  const double encode_s = seconds_since(start);
+  if (flags.count) {
+    std::cout << dump({{"bytes", text.size()},
+                       {"tokens", encoding.ids.size()},
+                       {"load_s", load_s},
+                       {"encode_s", encode_s}})
+              << '\n';
     return;
   }
+  std::string line;
+  for (const std::int32_t id : encoding.ids) line += std::to_string(id) + ' ';
+  std::cout << line << '\n';
+}
+
+void run(const TokenizeFlags& flags) {
+  const auto start = std::chrono::steady_clock::now();
+  const Tokenizer tokenizer = load_tokenizer(flags.model);
+  const double load_s = seconds_since(start);
+  for (const std::string& warning : tokenizer.warnings()) std::cerr << "note: " << warning << '\n';
+  if (!flags.jsonl && !flags.decode) return encode_text(tokenizer, flags, load_s);
   std::size_t number = 0;
   for (std::string text; std::getline(std::cin, text);) {
     ++number;
@@ -86,6 +117,11 @@ void add_tokenize(CLI::App& app) {
   command->add_option("MODEL", flags->model, "A model, or a folder with a tokenizer.json")
       ->required();
   command->add_option("-p,--prompt", flags->prompt, "One text; prints its ids");
+  command->add_option("--file", flags->file, "One text from a file; prints its ids");
+  command->add_flag(
+      "--count", flags->count,
+      "Prints {\"bytes\", \"tokens\", \"load_s\", \"encode_s\"} of the text in place of "
+      "its ids");
   command->add_flag("--jsonl", flags->jsonl, "A line of JSON in, a line of JSON out");
   command->add_flag("--no-special", flags->no_special, "Adds no special tokens");
   command->add_flag("--decode", flags->decode, "From ids to text");

@@ -67,8 +67,8 @@ class Tokenizer {
   std::unique_ptr<const Impl> impl_;
 };
 
-/// The tokenizer of a model (as from_pretrained names it), of a folder with only a tokenizer.json,
-/// or of such a file. Throws FileError, FormatError, UnsupportedError.
+/// The tokenizer of a model (as from_pretrained names it), of a folder with but a tokenizer.json or
+/// vocabulary files (see docs/cli.md), or of such a file. Throws FileError, FormatError and others.
 Tokenizer load_tokenizer(const std::string& model);
 
 }  // namespace shoehorn

@@ -14,6 +14,7 @@
 #include "checkpoint/gguf_merges.h"
 #include "checkpoint/gguf_pre_tokenizer.h"
 #include "checkpoint/gguf_vocabulary.h"
+#include "checkpoint/json_text.h"
 #include "checkpoint/printable.h"
 
 namespace shoehorn::gguf {
@@ -22,29 +23,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581, SentencePiece's space
-
-/// Appends `text`, which is UTF-8, as a JSON string.
-void append_string(std::string& out, std::string_view text) {
-  constexpr std::string_view kHex = "0123456789abcdef";
-  out += '"';
-  std::size_t plain = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    if (c >= 0x20 && c != '"' && c != '\\') continue;
-    out += text.substr(plain, i - plain);
-    plain = i + 1;
-    if (c < 0x20) {
-      out += "\\u00";
-      out += kHex[c >> 4];
-      out += kHex[c & 15];
-    } else {
-      out += '\\';
-      out += static_cast<char>(c);
-    }
-  }
-  out += text.substr(plain);
-  out += '"';
-}
 
 /// The ids that have a role; none where the file does not say.
 struct SpecialIds {
@@ -117,7 +95,7 @@ void append_added_tokens(std::string& out, const TokenizerParts& parts) {
     out += R"({"id":)";
     out += std::to_string(id);
     out += R"(,"content":)";
-    append_string(out, parts.vocabulary.tokens[id]);
+    append_json_string(out, parts.vocabulary.tokens[id]);
     out += R"(,"single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":)";
     out += special ? "true}" : "false}";
   }
@@ -128,7 +106,7 @@ void append_vocab(std::string& out, const TokenizerParts& parts) {
   out += R"("vocab":{)";
   for (std::uint32_t id = 0; id < parts.vocabulary.tokens.size(); ++id) {
     if (id != 0) out += ',';
-    append_string(out, parts.vocabulary.tokens[id]);
+    append_json_string(out, parts.vocabulary.tokens[id]);
     out += ':';
     out += std::to_string(id);
   }
@@ -149,9 +127,9 @@ void append_merge_texts(std::string& out, const TokenizerParts& parts,
                                 ") is not two tokens with a space between"));
     }
     out += i == 0 ? "[" : ",[";
-    append_string(out, merge.substr(0, space));
+    append_json_string(out, merge.substr(0, space));
     out += ',';
-    append_string(out, merge.substr(space + 1));
+    append_json_string(out, merge.substr(space + 1));
     out += ']';
   }
   out += ']';
@@ -161,9 +139,9 @@ void append_merges(std::string& out, const TokenizerParts& parts, std::span<cons
   out += R"("merges":[)";
   for (std::size_t i = 0; i < merges.size(); ++i) {
     out += i == 0 ? "[" : ",[";
-    append_string(out, parts.vocabulary.tokens[merges[i].left]);
+    append_json_string(out, parts.vocabulary.tokens[merges[i].left]);
     out += ',';
-    append_string(out, parts.vocabulary.tokens[merges[i].right]);
+    append_json_string(out, parts.vocabulary.tokens[merges[i].right]);
     out += ']';
   }
   out += ']';
@@ -272,7 +250,7 @@ std::string sentencepiece_json(TokenizerParts& parts) {
       opening(parts, sentencepiece_normalizer(prefix), "null", sentencepiece_decoder(prefix));
   out += R"("unk_token":)";
   if (parts.ids.unk) {
-    append_string(out, vocabulary.tokens[*parts.ids.unk]);
+    append_json_string(out, vocabulary.tokens[*parts.ids.unk]);
   } else {
     out += "null";
   }

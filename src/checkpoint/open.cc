@@ -13,6 +13,7 @@
 #include "checkpoint/offload_folder.h"
 #include "checkpoint/safetensors_header.h"
 #include "checkpoint/shard_index.h"
+#include "checkpoint/slow_tokenizer.h"
 #include "checkpoint/torch_file.h"
 #include "checkpoint/weights_file.h"
 
@@ -70,6 +71,15 @@ void read_side_files(const fs::path& folder, Checkpoint::Parts& parts) {
   parts.tokenizer_json = read_if_there(folder / "tokenizer.json", kMaxTokenizerBytes);
   parts.tokenizer_config_json =
       read_if_there(folder / "tokenizer_config.json", kMaxTokenizerConfigBytes);
+  if (parts.tokenizer_json.empty()) {
+    // A model can be run by ids: what its tokenizer lacks is told, and text asks for it again.
+    try {
+      parts.tokenizer_json =
+          slow_tokenizer_json(folder, parts.tokenizer_config_json, parts.config_json);
+    } catch (const Error& error) {
+      parts.notes.push_back(str_cat("there is no tokenizer: ", error.what()));
+    }
+  }
 }
 
 }  // namespace

@@ -58,8 +58,10 @@ void BpeModel::find_cuts(const TokenizerFile& file) {
   if (byte_fallback_) odd.insert(odd.end(), byte_ids_.begin(), byte_ids_.end());
   std::erase(odd, -1);
   std::sort(odd.begin(), odd.end());
+  const std::int32_t last_odd = odd.empty() ? -1 : odd.back();  // mostly the lowest ids
   bool odd_merges = false;
   merges_.for_each([&](const MergeTable::Merge& merge) {
+    if (merge.left > last_odd && merge.right > last_odd) return;
     odd_merges |= std::binary_search(odd.begin(), odd.end(), merge.left) ||
                   std::binary_search(odd.begin(), odd.end(), merge.right);
   });

@@ -56,6 +56,16 @@ Utf8Sequence scan_utf8(std::string_view bytes) {
 
 namespace {
 
+// 2 or 3 where so many bytes from `p` on are a character of the kinds that texts are mostly made of
+// beside ASCII; else 0, which means "look closer". Three bytes are there.
+std::size_t short_sequence(const char* p) {
+  const auto at = [p](int i) { return static_cast<unsigned>(static_cast<unsigned char>(p[i])); };
+  const unsigned lead = at(0);
+  if (lead >= 0xC2 && lead < 0xE0 && (at(1) & 0xC0) == 0x80) return 2;
+  const bool plain = lead > 0xE0 && lead < 0xF0 && lead != 0xED;  // any second byte will do
+  return plain && (at(1) & 0xC0) == 0x80 && (at(2) & 0xC0) == 0x80 ? 3 : 0;
+}
+
 // Length of the valid UTF-8 that `bytes` starts with; eight ASCII bytes at a time where possible.
 std::size_t valid_prefix(std::string_view bytes) {
   std::size_t i = 0;
@@ -65,6 +75,12 @@ std::size_t valid_prefix(std::string_view bytes) {
       std::memcpy(&word, bytes.data() + i, 8);
       if ((word & 0x8080808080808080ULL) == 0) {
         i += 8;
+        continue;
+      }
+    }
+    if (i + 3 <= bytes.size()) {
+      if (const std::size_t length = short_sequence(bytes.data() + i)) {
+        i += length;
         continue;
       }
     }
