@@ -55,6 +55,7 @@ void add_quantize(CLI::App& app) {
       "  shoehorn quantize MODEL OUT --load-in-8bit --max-memory cpu=2GiB\n"
       "  shoehorn quantize QUANTIZED OUT --dequantize --dtype bfloat16");
   flags->load.options.bnb_parity = flags->options.load.bnb_parity;
+  flags->load.options.quantize_experts = false;
   add_load_flags(*command, flags->load);
   // OUT would be taken for MODEL; and there is nothing to keep of what a seed makes up again.
   command->remove_option(command->get_option("--synthetic-seed"));
@@ -67,6 +68,8 @@ void add_quantize(CLI::App& app) {
       ->capture_default_str();
   command->add_flag("--dequantize", flags->options.dequantize,
                     "A quantized checkpoint becomes a plain one");
+  command->add_flag("--quantize-experts", flags->load.options.quantize_experts,
+                    "Of a mixture: its experts too; only shoehorn reads what that makes");
   command->add_flag("--json", flags->json, "Prints one JSON object");
   command->callback([flags] { run(*flags); });
 }

@@ -28,6 +28,8 @@ void check(const shoehorn::QuantizedTensor& tensor) {
   for (const shoehorn::QuantizedPart& part : tensor.parts) {
     require(part.offset <= *bytes && part.bytes <= *bytes - part.offset);
     if (part.kind == shoehorn::QuantizedPart::Kind::kBytes) require(part.bytes == part.info->bytes);
+    if (part.kind != shoehorn::QuantizedPart::Kind::kMxfp4) continue;
+    require(part.info->bytes == 16 * part.scales->bytes && part.bytes == 17 * part.scales->bytes);
   }
   for (const shoehorn::QuantizedConstant& constant : tensor.constants) {
     require(constant.offset + constant.values.size() * sizeof(float) <= *bytes);

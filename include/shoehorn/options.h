@@ -35,6 +35,8 @@ struct LoadOptions {
   /// "none", "cpu" or "cuda": whose rule holds where bitsandbytes differs from itself (the codes of
   /// nested absmax, the int8 constant); none takes the better one.
   std::string bnb_parity = "none";
+  /// Of a mixture: its experts are quantized like other linear layers.
+  bool quantize_experts = true;
   /// Where weights that are converted on the way in and do not fit in memory are kept; empty:
   /// shoehorn/weights in the user's cache folder.
   std::filesystem::path offload_folder = {};

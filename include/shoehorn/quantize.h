@@ -11,8 +11,10 @@ namespace shoehorn {
 
 struct QuantizeOptions {
   /// dtype, quantization_config, max_memory, threads and the rest as for loading; devices do not
-  /// matter. Ties between bitsandbytes' own versions are broken as its CPU does.
-  LoadOptions load = {.bnb_parity = "cpu"};
+  /// matter. Ties between bitsandbytes' own versions are broken as its CPU does. Experts of a
+  /// mixture stay as they are, as transformers keeps them, unless load.quantize_experts asks for
+  /// them too: then only shoehorn reads the folder.
+  LoadOptions load = {.bnb_parity = "cpu", .quantize_experts = false};
   /// Files are cut so that none is larger: "50GB", "500MiB".
   std::string max_shard_size = "50GB";
   /// The other way: a quantized checkpoint becomes a plain one.

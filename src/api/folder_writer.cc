@@ -3,6 +3,8 @@
 #include "api/folder_writer.h"
 
 #include <algorithm>
+#include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -113,6 +115,9 @@ class FolderWriter {
         scratch_(folder / ".scratch"),
         read_scratch_(static_cast<std::size_t>(shape.threads)) {
     for (const ResolvedWeight& weight : opened.resolved.weights) weights_[weight.path] = &weight;
+    for (ExpertStack& stack : opened.architecture->expert_stacks()) {
+      stacks_.emplace(stack.path, std::move(stack));
+    }
     for (const TreeTensor& tensor : tree_tensors(opened.resolved.tree)) {
       const auto found = weights_.find(tensor.path);
       if (found != weights_.end()) total_ += stored_size(*found->second);
@@ -125,7 +130,11 @@ class FolderWriter {
     for (const TreeTensor& tensor : tree_tensors(opened_.resolved.tree)) {
       const auto weight = weights_.find(tensor.path);
       if (weight == weights_.end() || aliases.contains(tensor.path)) continue;
-      add(*weight->second, tensor);
+      if (const auto stack = stacks_.find(tensor.path); stack != stacks_.end()) {
+        add_stack(*weight->second, tensor, stack->second);
+      } else {
+        add(*weight->second, tensor);
+      }
     }
     scratch_.close();
     report_.written_bytes = write_sharded(folder_, sources_, max_shard_bytes);
@@ -135,7 +144,85 @@ class FolderWriter {
 
  private:
   static std::size_t stored_size(const ResolvedWeight& weight) {
+    if (weight.stack != nullptr) return weight.stack->stored_bytes();
     return weight.quantized != nullptr ? weight.quantized->stored_bytes() : weight.source->bytes;
+  }
+
+  /// Experts under the names of released files, a tensor a matrix; those that are stored [in, out]
+  /// in one tensor as transformers has it, unless they are quantized.
+  void add_stack(const ResolvedWeight& weight, const TreeTensor& tensor, const ExpertStack& stack) {
+    if (weight.quantized != nullptr) return add_dequantized_stack(weight, tensor, stack);
+    if (weight.stack == nullptr) return add(weight, tensor);  // biases
+    const bool quantized = weight.form.is_quantized() && !options_.dequantize;
+    const TensorInfo* const whole = opened_.checkpoint->find(tensor.path);
+    if (stack.is_transposed && !quantized && whole != nullptr) {
+      ResolvedWeight& one = matrices_.emplace_back(weight);
+      one.stack = nullptr;
+      one.source = whole;
+      one.shape = whole->shape;
+      return add(one, tensor);
+    }
+    for (std::int64_t i = 0; i < weight.stack->size(); ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      ResolvedWeight& one = matrices_.emplace_back(weight);
+      one.path = stack.matrix_name(i);
+      one.shape = weight.stack->matrix;
+      one.source = weight.stack->plain.empty() ? nullptr : &weight.stack->plain[at];
+      one.quantized = weight.stack->quantized.empty() ? nullptr : weight.stack->quantized[at];
+      one.stack = nullptr;
+      TreeTensor matrix = tensor;
+      matrix.path = one.path;
+      matrix.shape = one.shape;
+      add(one, matrix);
+    }
+  }
+
+  /// Experts in MXFP4 [E, N, K] as one tensor, [E, K, N] where transformers has them so.
+  void add_dequantized_stack(const ResolvedWeight& weight, const TreeTensor& tensor,
+                             const ExpertStack& stack) {
+    ++report_.quantized;
+    report_.read_bytes += stored_size(weight);
+    const DType dtype = float_dtype();
+    sources_.push_back(
+        {weight.path, dtype, tensor.shape, [this, &weight, dtype, &stack](const auto& sink) {
+           const HostBuffer buffer = load(weight);
+           const WeightView view(weight.form, weight.shape, buffer.data(), Device{});
+           for (std::int64_t e = 0; e < weight.shape[0]; ++e) {
+             sink_matrix(matrix_of(view, e), dtype, stack.is_transposed, sink);
+           }
+           advance(weight.quantized->stored_bytes());
+         }});
+  }
+
+  /// A matrix [N, K] in `dtype`, or transposed.
+  template <typename Sink>
+  void sink_matrix(const WeightView& matrix, DType dtype, bool is_transposed, const Sink& sink) {
+    const auto n = static_cast<std::size_t>(matrix.shape[0]);
+    const auto k = static_cast<std::size_t>(matrix.shape[1]);
+    std::vector<float> values(n * k);
+    for (std::size_t row = 0; row < n; ++row) {
+      decode_columns(matrix, static_cast<std::int64_t>(row), 0, matrix.shape[1],
+                     values.data() + row * k, shape_.isa);
+    }
+    if (is_transposed) {
+      std::vector<float> swapped(n * k);
+      for (std::size_t row = 0; row < n; ++row) {
+        for (std::size_t column = 0; column < k; ++column) {
+          swapped[column * n + row] = values[row * k + column];
+        }
+      }
+      values = std::move(swapped);
+    }
+    const auto count = static_cast<std::int64_t>(values.size());
+    std::vector<std::byte> packed(packed_bytes(dtype, count).value());
+    encode_row(dtype, values.data(), count, packed.data(), shape_.isa);
+    sink(packed);
+  }
+
+  /// What a quantized weight becomes: the type that was asked for, or that of most other weights.
+  DType float_dtype() const {
+    const DType dtype = opened_.resolved.dtype;
+    return is_block(dtype) ? DType::kF32 : dtype;
   }
 
   void add(const ResolvedWeight& weight, const TreeTensor& tensor) {
@@ -307,6 +394,8 @@ class FolderWriter {
   Scratch scratch_;
   std::vector<LoadScratch> read_scratch_;
   std::unordered_map<std::string_view, const ResolvedWeight*> weights_;
+  std::map<std::string, ExpertStack> stacks_;
+  std::deque<ResolvedWeight> matrices_;  // of stacks
   std::vector<TensorSource> sources_;
   QuantizeReport report_;
   std::size_t done_ = 0;

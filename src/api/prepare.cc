@@ -50,7 +50,8 @@ std::vector<WeightCost> weight_costs(const ResolvedModel& model) {
   std::map<StorageId, std::size_t> seen;
   for (const ResolvedWeight& weight : model.weights) {
     const auto elements = static_cast<double>(weight.shape.elements());
-    const double flops = weight.shape.rank() >= 2 && !is_looked_up(weight) ? 2 * elements : 0;
+    const double flops =
+        weight.shape.rank() >= 2 && !is_looked_up(weight) ? 2 * elements * weight.used : 0;
     if (const auto owner = seen.find(storage_of(weight)); owner != seen.end()) {
       // The head shares the embedding's bytes: all of them are read in every pass.
       costs[owner->second].flops_per_token += flops;
@@ -63,6 +64,7 @@ std::vector<WeightCost> weight_costs(const ResolvedModel& model) {
                      .streamed_bytes = streamed_bytes(weight),
                      .staging_bytes = resident_bytes(weight),
                      .flops_per_token = flops,
+                     .used_share = weight.used,
                      .rows_only = is_looked_up(weight)});
   }
   return costs;
@@ -100,7 +102,8 @@ ReferenceRequest reference_request(const OpenedModel& opened, const LoadOptions&
                                   PyNumber{static_cast<double>(device.limit_bytes), false});
   }
   if (!options.max_memory.empty()) request.max_memory = request.detected;
-  if (opened.resolved.quant_type != QuantType::kNone) {
+  if (opened.resolved.quant_type != QuantType::kNone &&
+      opened.resolved.quant_type != QuantType::kF8Tiles) {
     // transformers' quantizer counts packed values alone and leaves a tenth of every budget.
     request.quantizer_share = 0.9;
     for (const ResolvedWeight& weight : opened.resolved.weights) {
@@ -178,8 +181,7 @@ void add_quantization_notes(OpenedModel& opened, const LoadOptions& options,
         "quantized on every device");
   }
   if (resolved.quantized_checkpoint && asked_quantization(options) != nullptr) {
-    opened.notes.push_back(str_cat("the checkpoint is quantized already (",
-                                   to_string(resolved.quant_type),
+    opened.notes.push_back(str_cat("the checkpoint is quantized already (", resolved.quantization(),
                                    "): it is used as it is; --dtype and the compute dtype still "
                                    "count"));
   }
@@ -210,7 +212,8 @@ void resolve(OpenedModel& opened, const Config& config, const LoadOptions& optio
   opened.resolved = resolve_model(*opened.architecture, *opened.checkpoint,
                                   {.dtype = asked_dtype(options.dtype, "dtype"),
                                    .strict = options.strict,
-                                   .quantization = asked_quantization(options)});
+                                   .quantization = asked_quantization(options),
+                                   .quantize_experts = options.quantize_experts});
   opened.compute =
       weight_compute(options.quantization_config ? &*options.quantization_config : nullptr,
                      stored && opened.resolved.quantized_checkpoint ? &*stored : nullptr,

@@ -20,8 +20,7 @@ void require_request(const OpenedModel& opened, const QuantizeOptions& options,
     return;
   }
   if (opened.resolved.quantized_checkpoint) {
-    throw ArgumentError(str_cat(model, " is quantized already (",
-                                to_string(opened.resolved.quant_type),
+    throw ArgumentError(str_cat(model, " is quantized already (", opened.resolved.quantization(),
                                 "): --dequantize makes a plain checkpoint of it"));
   }
   if (opened.resolved.quant_type == QuantType::kNone) {

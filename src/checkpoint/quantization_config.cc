@@ -39,17 +39,20 @@ bool contains(const std::array<std::string_view, N>& names, std::string_view nam
   return std::ranges::find(names, name) != names.end();
 }
 
-void require_bitsandbytes(const Config& config) {
+/// Whether bitsandbytes' settings are what the block holds. 8-bit floats and MXFP4 have none: what
+/// they are made of says the rest (f8_tensor.h, mxfp4_tensor.h).
+bool is_bitsandbytes(const Config& config) {
   const bool loads = config.boolean("load_in_4bit", false) || config.boolean("load_in_8bit", false);
   const std::string method = config.text("quant_method", loads ? "bitsandbytes" : "");
   // Old versions told the two widths apart here.
   if (method == "bitsandbytes" || method == "bitsandbytes_4bit" || method == "bitsandbytes_8bit") {
-    return;
+    return true;
   }
+  if (method == "fp8" || method == "mxfp4") return false;
   throw UnsupportedError(
       str_cat(config.path().string(), ": quantization_config.quant_method is \"", printable(method),
-              "\"; shoehorn reads bitsandbytes (int8, nf4, fp4), GGUF files, and "
-              "checkpoints that are not quantized"));
+              "\"; shoehorn reads bitsandbytes (int8, nf4, fp4), fp8 in tiles, mxfp4, GGUF files, "
+              "and checkpoints that are not quantized"));
 }
 
 }  // namespace
@@ -62,7 +65,7 @@ std::optional<BitsAndBytesConfig> parse_quantization_config(const Config& config
     if (text) block = text->find_child("quantization_config");
   }
   if (!block) return std::nullopt;
-  require_bitsandbytes(*block);
+  if (!is_bitsandbytes(*block)) return std::nullopt;
   BitsAndBytesConfig result;
   result.load_in_4bit = block->boolean("load_in_4bit", block->boolean("_load_in_4bit", false));
   result.load_in_8bit = block->boolean("load_in_8bit", block->boolean("_load_in_8bit", false));

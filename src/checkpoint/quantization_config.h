@@ -12,8 +12,9 @@
 namespace shoehorn {
 
 /// The block in config.json, or in the text_config of a model with several parts; nothing where
-/// there is none. Unknown keys are ignored, `notes` says so. Throws UnsupportedError for another
-/// quant_method than bitsandbytes (gptq, awq, ...), FormatError for values of the wrong type.
+/// there is none, or it is of fp8 or mxfp4. Unknown keys are ignored, `notes` says so. Throws
+/// UnsupportedError for another quant_method (gptq, awq, ...), FormatError for values of the wrong
+/// type.
 std::optional<BitsAndBytesConfig> parse_quantization_config(const Config& config,
                                                             std::vector<std::string>* notes);
 

@@ -9,6 +9,8 @@
 #include "shoehorn/error.h"
 
 #include "base/str_cat.h"
+#include "checkpoint/f8_tensor.h"
+#include "checkpoint/mxfp4_tensor.h"
 #include "checkpoint/printable.h"
 #include "quant/code_books.h"
 #include "quant/quant_state.h"
@@ -190,7 +192,9 @@ Found find_int8(const Checkpoint& checkpoint, const TensorInfo& weight) {
 
 std::size_t QuantizedTensor::stored_bytes() const {
   std::size_t bytes = 0;
-  for (const QuantizedPart& part : parts) bytes += part.info->bytes;
+  for (const QuantizedPart& part : parts) {
+    bytes += part.info->bytes + (part.scales != nullptr ? part.scales->bytes : 0);
+  }
   return bytes;
 }
 
@@ -210,6 +214,8 @@ QuantizedTensors::QuantizedTensors(const Checkpoint& checkpoint) {
     if (found.transposed) ++transposed;
     add(std::move(found.tensor));
   }
+  for (QuantizedTensor& tensor : find_f8_tensors(checkpoint)) add(std::move(tensor));
+  for (QuantizedTensor& tensor : find_mxfp4_tensors(checkpoint)) add(std::move(tensor));
   if (transposed > 0) {
     notes_.push_back(
         str_cat(transposed,

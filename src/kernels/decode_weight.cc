@@ -1,5 +1,7 @@
 #include "kernels/decode_weight.h"
 
+#include <algorithm>
+
 #include "kernels/decode_four_bit_paths.h"
 #include "kernels/decode_row.h"
 #include "quant/four_bit.h"
@@ -17,6 +19,21 @@ void decode_int8(const Int8Parts& parts, std::int64_t row, std::int64_t first, s
   }
 }
 
+// fl(code * scale), as transformers dequantizes in float32.
+void decode_f8(const F8Parts& parts, std::int64_t row, std::int64_t first, std::int64_t count,
+               float* out, Isa isa) {
+  const auto* const codes = reinterpret_cast<const std::byte*>(parts.codes + row * parts.k + first);
+  decode_row(DType::kF8E4M3, codes, count, out, isa);
+  const float* const scales = parts.scales_of(row);
+  for (std::int64_t done = 0; done < count;) {
+    const std::int64_t tile = (first + done) / parts.tile_columns;
+    const std::int64_t end = std::min(count, (tile + 1) * parts.tile_columns - first);
+    const float scale = scales[tile];
+    for (std::int64_t i = done; i < end; ++i) out[i] *= scale;
+    done = end;
+  }
+}
+
 }  // namespace
 
 DecodeFourBitPath decode_four_bit_path(Isa isa) {
@@ -28,6 +45,8 @@ void decode_columns(const WeightView& weight, std::int64_t row, std::int64_t fir
                     std::int64_t count, float* out, Isa isa) {
   if (weight.form.quant_type == QuantType::kInt8) {
     decode_int8(int8_parts(weight), row, first, count, out);
+  } else if (weight.form.quant_type == QuantType::kF8Tiles) {
+    decode_f8(f8_parts(weight), row, first, count, out, isa);
   } else if (weight.form.is_four_bit()) {
     decode_four_bit_path(isa)(four_bit_parts(weight), row * weight.shape[1] + first, count, out);
   } else {

@@ -129,6 +129,7 @@ DotPath gguf_dot_path(DType dtype) {
     case DType::kQ5_K: return dot<StepsQ5_K>;
     case DType::kQ6_K: return dot<StepsQ6_K>;
     case DType::kIQ4_NL: return dot<StepsIQ4_NL>;
+    case DType::kMXFP4: return dot<StepsMXFP4>;
     default: return nullptr;
   }
 }

@@ -41,8 +41,9 @@ void bm_linear_gguf(benchmark::State& state) {
 void shapes(benchmark::internal::Benchmark* benchmark) {
   // 1.1 B: gate and up, down.
   constexpr std::int64_t kShapes[][2] = {{5632, 2048}, {2048, 5632}};
-  for (const DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
-                            DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL}) {
+  for (const DType dtype :
+       {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ4_K,
+        DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kMXFP4}) {
     for (const std::int64_t rows : {1, 2, 4, 8}) {
       for (const auto& shape : kShapes) {
         benchmark->Args({static_cast<std::int64_t>(dtype), rows, shape[0], shape[1]});

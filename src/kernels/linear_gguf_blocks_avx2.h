@@ -87,6 +87,22 @@ struct StepsIQ4_NL : ScaledBlocks<quant::BlockIQ4_NL> {
   }
 };
 
+struct StepsMXFP4 : ScaledBlocks<quant::BlockMXFP4> {
+  using Raw = gguf::RawPowers;
+  static void gather(const Block* blocks, int count, Raw& raw) { raw.gather(blocks, count); }
+  static void widen(const Block* /*blocks*/, const Raw& raw, Scales& scales) {
+    for (int i = 0; i < kChunkBlocks; i += 8) {
+      _mm256_store_ps(scales.d + i, _mm256_castsi256_ps(load32(raw.bits + i)));
+    }
+  }
+  static void bytes(const Block* blocks, int s, Quants<kStepValues>& quants) {
+    const __m128i values = load16(quant::kFP4Doubled.data());
+    const __m128i packed = load16(blocks[s].qs);
+    quants.put(0, _mm_shuffle_epi8(values, low_nibbles(packed)));
+    quants.put(16, _mm_shuffle_epi8(values, high_nibbles(packed)));
+  }
+};
+
 struct StepsQ8_0 : ScaledBlocks<quant::BlockQ8_0> {
   static void bytes(const Block* blocks, int s, Quants<kStepValues>& quants) {
     quants.put(0, load32(blocks[s].qs));

@@ -100,6 +100,24 @@ struct StepsIQ4_NL : ScaledBlocks<quant::BlockIQ4_NL> {
   }
 };
 
+struct StepsMXFP4 : ScaledBlocks<quant::BlockMXFP4> {
+  using Raw = gguf::RawPowers;
+  static void gather(const Block* blocks, int count, Raw& raw) { raw.gather(blocks, count); }
+  static void widen(const Block* /*blocks*/, const Raw& raw, Scales& scales) {
+    _mm512_store_ps(scales.d, _mm512_castsi512_ps(_mm512_load_si512(raw.bits)));
+  }
+  template <typename Use>
+  [[gnu::always_inline]] static void part(const Block* blocks, int s, int /*i*/,
+                                          const Step& /*step*/, const Scales& scales,
+                                          const Use& use) {
+    const __m512 values = _mm512_cvtepi32_ps(load16_signed(quant::kFP4Doubled.data()));
+    const __m512 table = scaled(scales.d[s], values);
+    const __m512i packed = load16(blocks[s].qs);
+    use(32 * s, looked_up(packed, table));
+    use(32 * s + 16, looked_up(_mm512_srli_epi32(packed, 4), table));
+  }
+};
+
 struct StepsQ8_0 : ScaledBlocks<quant::BlockQ8_0> {
   template <typename Use>
   [[gnu::always_inline]] static void part(const Block* blocks, int s, int /*i*/,

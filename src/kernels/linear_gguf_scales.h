@@ -22,6 +22,16 @@ struct RawScales {
   }
 };
 
+/// The power of two of each block of MXFP4, as the bits of a float32.
+struct RawPowers {
+  alignas(64) std::uint32_t bits[kSmallChunk];
+
+  template <typename Block>
+  [[gnu::always_inline]] void gather(const Block* blocks, int count) {
+    for (int i = 0; i < count; ++i) bits[i] = quant::mxfp4_scale_bits(blocks[i].e);
+  }
+};
+
 /// d and m of each block, binary16 both, d in the lower half.
 struct RawScalesAndMins {
   alignas(64) std::uint32_t dm[kSmallChunk];

@@ -118,18 +118,18 @@ TEST(Linear, ManyOutputsAreSharedByThreads) {
   for (const std::int64_t rows : {1, 2, 8, 16}) expect_like_ref({DType::kF16, rows, 1500, 300});
 }
 
-// MXFP4 has no kernel of its own: rows are decoded and then multiplied.
+// IQ4_XS has no kernel of its own: rows are decoded and then multiplied.
 TEST(Linear, BlockTypesAreDecoded) {
   const std::int64_t outputs = 70;
-  const std::int64_t k = 320;
-  std::vector<std::byte> blocks(packed_bytes(DType::kMXFP4, outputs * k).value());
+  const std::int64_t k = 512;
+  std::vector<std::byte> blocks(packed_bytes(DType::kIQ4_XS, outputs * k).value());
   for (std::size_t i = 0; i < blocks.size(); ++i) {
-    // 17 bytes a block: the scale 0x7C, 2^-4, then 32 values.
-    blocks[i] = static_cast<std::byte>(i % 17 == 0 ? 0x7C : i * 37 % 251);
+    // 136 bytes a block: the scale, 2^-4 in binary16, then what 256 values are made of.
+    blocks[i] = static_cast<std::byte>(i % 136 == 0 ? 0 : i % 136 == 1 ? 0x2C : i * 37 % 251);
   }
-  const TensorView weight{DType::kMXFP4, {outputs, k}, blocks.data(), Device{}};
+  const TensorView weight{DType::kIQ4_XS, {outputs, k}, blocks.data(), Device{}};
   std::vector<float> values(static_cast<std::size_t>(outputs * k));
-  decode_row(DType::kMXFP4, blocks.data(), outputs * k, values.data(), Isa::kRef);
+  decode_row(DType::kIQ4_XS, blocks.data(), outputs * k, values.data(), Isa::kRef);
   const TensorView decoded{
       DType::kF32, {outputs, k}, reinterpret_cast<const std::byte*>(values.data()), Device{}};
   for (const Isa isa : isas()) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "checkpoint/config.h"
+#include "model/expert_stack.h"
 #include "model/pass.h"
 #include "model/runtime.h"
 #include "plan/module_tree.h"
@@ -47,6 +48,12 @@ class Architecture {
 
   /// The module that a headless checkpoint was saved from: "model".
   virtual std::string_view base_model_prefix() const = 0;
+
+  /// Tensors whose names begin so are in checkpoints and not in the model: nobody is told of them.
+  virtual std::vector<std::string> ignored_prefixes() const { return {}; }
+
+  /// The parameters that hold all experts of a layer.
+  virtual std::vector<ExpertStack> expert_stacks() const { return {}; }
 
   /// Group 0 is the embedding (weight 0 is looked up by rows), then one a layer, then what follows
   /// the last layer.

@@ -44,8 +44,8 @@ void ActivationRow::move_to(Device device) {
   device_ = device;
 }
 
-void project(std::initializer_list<Projection> projections, std::span<const float> x,
-             std::int64_t rows, Device device, Runtime& runtime) {
+void project(std::span<const Projection> projections, std::span<const float> x, std::int64_t rows,
+             Device device, Runtime& runtime) {
   std::vector<LinearTask> here;
   here.reserve(projections.size());
   ExecContext& ctx = runtime.on(device);

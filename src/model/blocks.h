@@ -63,8 +63,12 @@ class ActivationRow {
 
 /// All projections of one x on `device`. A weight that lives on another device is multiplied there:
 /// the activations hop over and back.
-void project(std::initializer_list<Projection> projections, std::span<const float> x,
-             std::int64_t rows, Device device, Runtime& runtime);
+void project(std::span<const Projection> projections, std::span<const float> x, std::int64_t rows,
+             Device device, Runtime& runtime);
+inline void project(std::initializer_list<Projection> projections, std::span<const float> x,
+                    std::int64_t rows, Device device, Runtime& runtime) {
+  project(std::span(projections.begin(), projections.size()), x, rows, device, runtime);
+}
 
 /// A vector of weights (float32) as `device` sees it, copied over if it lives elsewhere. Valid
 /// until the workspace of `device` is released.

@@ -91,6 +91,20 @@ ComputeDtype compute_dtype(const std::string& name, QuantType type) {
 
 }  // namespace
 
+LinearDecision decide_module(const std::string& path, const BitsAndBytesConfig& config) {
+  std::string reason;
+  if (!config.load_in_4bit && !config.load_in_8bit) reason = "no quantization was asked for";
+  if (config.load_in_8bit && config.llm_int8_has_fp16_weight) {
+    reason = "llm_int8_has_fp16_weight keeps the stored weights";
+  }
+  for (const std::string& text : config.llm_int8_skip_modules) {
+    if (!reason.empty()) break;
+    const SkipPattern pattern(text);
+    if (pattern.matches(path)) reason = "llm_int8_skip_modules: " + text;
+  }
+  return {.quantize = reason.empty(), .reason = reason};
+}
+
 std::map<std::string, LinearDecision> decide_linears(const ModuleTree& tree,
                                                      const BitsAndBytesConfig& config) {
   Linears linears;

@@ -29,6 +29,9 @@ struct LinearDecision {
 std::map<std::string, LinearDecision> decide_linears(const ModuleTree& tree,
                                                      const BitsAndBytesConfig& config);
 
+/// The same for a module that is no Linear, but is quantized like one: the experts of a layer.
+LinearDecision decide_module(const std::string& path, const BitsAndBytesConfig& config);
+
 /// The form that the configuration asks for; kNone where neither width is asked for.
 WeightForm quantized_form(const BitsAndBytesConfig& config, DType load_dtype);
 

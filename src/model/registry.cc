@@ -7,7 +7,11 @@
 
 #include "base/str_cat.h"
 #include "model/architecture.h"
+#include "model/deepseek_v3.h"
+#include "model/gpt_oss.h"
 #include "model/llama.h"
+#include "model/mixtral.h"
+#include "model/qwen3_moe.h"
 
 namespace shoehorn {
 namespace {
@@ -19,6 +23,10 @@ struct Entry {
 
 constexpr std::array kArchitectures = {
     Entry{"llama", make_llama},
+    Entry{"mixtral", make_mixtral},
+    Entry{"qwen3_moe", make_qwen3_moe},
+    Entry{"gpt_oss", make_gpt_oss},
+    Entry{"deepseek_v3", make_deepseek_v3},
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <set>
 #include <string_view>
@@ -84,11 +85,11 @@ SyntheticRecipe recipe_of(const TreeTensor& tensor, const DecoderShape& shape, b
     return (std::string_view(tensor.path).ends_with(suffixes) || ...);
   };
   SyntheticRecipe recipe;
-  if (tensor.shape.rank() < 2) {
+  if (tensor.shape.rank() < 2 || ends("_bias")) {
     recipe.deviation = kNormDeviation;
-    if (ends(".bias")) return recipe;
+    if (ends("bias", ".sinks")) return recipe;
     recipe.mean = 1;
-    if (!ends("layernorm.weight")) return recipe;
+    if (!ends("layernorm.weight") || tensor.shape[-1] != shape.hidden_size) return recipe;
     recipe.columns = lifted_features(shape.hidden_size);
     recipe.column_scale = kFeatureScale;
     return recipe;
@@ -99,15 +100,40 @@ SyntheticRecipe recipe_of(const TreeTensor& tensor, const DecoderShape& shape, b
     recipe.deviation = is_tied ? kLogitsDeviation * recipe.deviation : 1;
   } else if (ends("lm_head.weight")) {
     recipe.deviation *= kLogitsDeviation;
-  } else if (ends("o_proj.weight", "down_proj.weight")) {
+  } else if (ends("o_proj.weight", "down_proj.weight", ".w2.weight")) {
     recipe.deviation = 1 / std::sqrt(fan_in * 2 * static_cast<float>(shape.layers.size()));
-    if (ends("down_proj.weight")) recipe.deviation *= 2;
+    if (!ends("o_proj.weight")) recipe.deviation *= 2;
   } else {
-    if (ends("up_proj.weight")) recipe.deviation /= 2;
+    if (ends("up_proj.weight", ".w3.weight")) recipe.deviation /= 2;
+    if (tensor.shape[-1] != shape.hidden_size) return recipe;
     recipe.columns = lifted_features(shape.hidden_size);
     recipe.column_scale = 1 / kFeatureScale;
   }
   return recipe;
+}
+
+/// What a checkpoint of the tree holds: experts a matrix at a time, as released files do.
+std::vector<TreeTensor> stored_tensors(const Architecture& architecture, const ModuleTree& tree) {
+  std::map<std::string, ExpertStack> stacks;
+  for (ExpertStack& stack : architecture.expert_stacks()) {
+    if (stack.is_matrices()) stacks.emplace(stack.path, std::move(stack));
+  }
+  std::vector<TreeTensor> stored;
+  for (const TreeTensor& tensor : tree_tensors(tree)) {
+    const auto stack = stacks.find(tensor.path);
+    if (tensor.is_buffer && !tensor.persistent) continue;
+    if (stack == stacks.end()) {
+      stored.push_back(tensor);
+      continue;
+    }
+    for (std::int64_t i = 0; i < stack->second.shape[0]; ++i) {
+      TreeTensor matrix = tensor;
+      matrix.path = stack->second.matrix_name(i);
+      matrix.shape = Shape{stack->second.shape[1], stack->second.shape[2]};
+      stored.push_back(std::move(matrix));
+    }
+  }
+  return stored;
 }
 
 TensorInfo tensor_info(const TreeTensor& tensor, std::size_t& total, const fs::path& config) {
@@ -141,8 +167,8 @@ Checkpoint synthetic_checkpoint(const std::string& shape, std::uint64_t seed) {
   parts.format = "synthetic";
   std::unordered_map<std::string, SyntheticRecipe> recipes;
   std::size_t total = 0;
-  for (const TreeTensor& tensor : tree_tensors(tree)) {
-    if (tensor.is_buffer || aliases.contains(tensor.path)) continue;
+  for (const TreeTensor& tensor : stored_tensors(*architecture, tree)) {
+    if (aliases.contains(tensor.path)) continue;
     parts.tensors.push_back(tensor_info(tensor, total, source.path));
     recipes[tensor.path] = recipe_of(tensor, architecture->shape(), !aliases.empty());
   }

@@ -70,11 +70,21 @@ class Resolver {
     model_.tree = architecture_.module_tree(options_.dtype.value_or(DType::kF32));
     model_.notes = stored_.notes();
     model_.quantized_checkpoint = !stored_.empty();
-    const std::vector<ExpectedTensor> plain = take_quantized(expected_tensors(model_.tree));
+    for (ExpertStack& stack : architecture_.expert_stacks()) {
+      stacks_.emplace(stack.path, std::move(stack));
+    }
+    for (const std::string& prefix : architecture_.ignored_prefixes()) {
+      for (const TensorInfo& info : checkpoint_.tensors()) {
+        if (info.name.starts_with(prefix)) used_.insert(&info);
+      }
+    }
+    const std::vector<ExpectedTensor> plain =
+        take_stacks(take_quantized(expected_tensors(model_.tree)));
     const TensorMatch match = match_checkpoint(checkpoint_, plain, match_options());
     if (!match.warning.empty()) model_.notes.push_back(match.warning);
     model_.dtype = options_.dtype ? *options_.dtype : main_dtype(match, plain);
     sources_ = match.tensors;
+    gather_stacks();
     untie_what_differs(match);
     decide();
     set_parameters(model_.tree.root, "");
@@ -93,9 +103,11 @@ class Resolver {
     for (const ExpectedTensor& tensor : expected) {
       auto found = find_quantized(tensor.path);
       if (found == nullptr) continue;
-      if (found->shape != tensor.shape) {
+      const auto stack = stacks_.find(tensor.path);
+      const Shape& shape = stack == stacks_.end() ? tensor.shape : stack->second.shape;
+      if (found->shape != shape) {
         throw FormatError(checkpoint_.path(),
-                          str_cat(found->path, ": config.json asks for ", to_string(tensor.shape),
+                          str_cat(found->path, ": config.json asks for ", to_string(shape),
                                   ", it was quantized from ", to_string(found->shape)));
       }
       used_.insert(found->tensors.begin(), found->tensors.end());
@@ -107,6 +119,82 @@ class Resolver {
     return expected;
   }
 
+  /// Experts are expected as one tensor where there is one of that name, else one by one.
+  std::vector<ExpectedTensor> take_stacks(std::vector<ExpectedTensor> expected) {
+    std::vector<ExpectedTensor> result;
+    for (ExpectedTensor& tensor : expected) {
+      const auto found = stacks_.find(tensor.path);
+      if (found == stacks_.end() || !found->second.is_matrices() || is_stored(tensor) ||
+          !may_be_single(found->second, result.size())) {
+        result.push_back(std::move(tensor));
+        continue;
+      }
+      const ExpertStack& stack = found->second;
+      const Shape matrix{stack.shape[1], stack.shape[2]};
+      std::vector<std::shared_ptr<const QuantizedTensor>> quantized;
+      for (std::int64_t i = 0; i < stack.shape[0]; ++i) {
+        const std::string name = stack.matrix_name(i);
+        auto one = find_quantized(name);
+        if (one == nullptr || one->shape != matrix) {
+          result.push_back({.path = name, .shape = matrix});
+        } else {
+          used_.insert(one->tensors.begin(), one->tensors.end());
+          quantized.push_back(std::move(one));
+        }
+      }
+      add_quantized_stack(stack, matrix, std::move(quantized));
+    }
+    return result;
+  }
+
+  /// A checkpoint that has fewer tensors than the experts of a config would be is not listed each
+  /// expert that it lacks.
+  bool may_be_single(const ExpertStack& stack, std::size_t expected) const {
+    const std::size_t tensors = 2 * checkpoint_.tensors().size();
+    return expected < tensors && static_cast<std::size_t>(stack.shape[0]) <= tensors - expected;
+  }
+
+  bool is_stored(const ExpectedTensor& tensor) const {
+    const std::string prefix = std::string(architecture_.base_model_prefix()) + ".";
+    return checkpoint_.find(tensor.path) != nullptr ||
+           (tensor.path.starts_with(prefix) &&
+            checkpoint_.find(tensor.path.substr(prefix.size())) != nullptr);
+  }
+
+  void add_quantized_stack(const ExpertStack& stack, const Shape& matrix,
+                           std::vector<std::shared_ptr<const QuantizedTensor>> quantized) {
+    if (quantized.empty()) return;
+    const bool all = static_cast<std::int64_t>(quantized.size()) == stack.shape[0];
+    const WeightForm form = quantized.front()->form;
+    if (!all || !std::ranges::all_of(quantized, [&](const auto& q) { return q->form == form; })) {
+      throw FormatError(checkpoint_.path(),
+                        str_cat(stack.path,
+                                ": some of its experts are quantized and others are "
+                                "not, or in another way; ",
+                                quantized.front()->path, " is ", to_string(form.quant_type)));
+    }
+    gathered_[stack.path] = std::make_shared<const TensorStack>(
+        TensorStack{.matrix = matrix, .quantized = std::move(quantized)});
+  }
+
+  /// Where each matrix of the experts lies, now that all of them are known to be there.
+  void gather_stacks() {
+    for (const auto& [path, stack] : stacks_) {
+      if (!stack.is_matrices() || quantized_.contains(path) || gathered_.contains(path)) continue;
+      TensorStack gathered{.matrix = Shape{stack.shape[1], stack.shape[2]}};
+      if (const auto fused = sources_.find(path); fused != sources_.end()) {
+        gathered.plain =
+            slices_of(*fused->second, stack.shape[0], gathered.matrix, stack.is_transposed);
+        sources_.erase(fused);
+      } else {
+        for (std::int64_t i = 0; i < stack.shape[0]; ++i) {
+          gathered.plain.push_back(*sources_.at(stack.matrix_name(i)));
+        }
+      }
+      gathered_[path] = std::make_shared<const TensorStack>(std::move(gathered));
+    }
+  }
+
   std::shared_ptr<const QuantizedTensor> find_quantized(const std::string& path) const {
     if (auto found = stored_.find(path)) return found;
     const std::string prefix = std::string(architecture_.base_model_prefix()) + ".";
@@ -115,6 +203,7 @@ class Resolver {
 
   MatchOptions match_options() const {
     return {.base_model_prefix = std::string(architecture_.base_model_prefix()),
+            .stored_names = model_.tree.stored_names,
             .strict = options_.strict,
             .used = used_};
   }
@@ -149,8 +238,23 @@ class Resolver {
           model_.kept_linears[path] = decision.reason;
         }
       }
+      decide_stacks();
       // A tied head that is to be quantized becomes a weight of its own.
       std::erase_if(model_.tree.ties, [&](const Tie& tie) { return chosen_.contains(tie.alias); });
+    }
+  }
+
+  void decide_stacks() {
+    for (const auto& [path, stack] : gathered_) {
+      const LinearDecision decision =
+          options_.quantize_experts
+              ? decide_module(path.substr(0, path.rfind('.')), *options_.quantization)
+              : LinearDecision{.reason = "experts in one tensor, as transformers keeps them"};
+      if (decision.quantize) {
+        chosen_.insert(path);
+      } else {
+        model_.kept_linears[path] = decision.reason;
+      }
     }
   }
 
@@ -165,7 +269,7 @@ class Resolver {
         parameter.dtype = form.is_quantized() ? form.dtype
                           : options_.dtype    ? *options_.dtype
                                               : stored_form(source->second->dtype);
-      } else if (form.is_quantized()) {
+      } else if (form.is_quantized() || quantized_.contains(path) || gathered_.contains(path)) {
         parameter.dtype = form.dtype;
       }
     }
@@ -176,9 +280,19 @@ class Resolver {
     if (const auto stored = quantized_.find(path); stored != quantized_.end()) {
       return stored->second->form;
     }
+    if (const auto gathered = gathered_.find(path); gathered != gathered_.end()) {
+      const TensorStack& stack = *gathered->second;
+      if (!stack.quantized.empty()) return stack.quantized.front()->form;
+      return form_of(path, stack.plain.front());
+    }
     const auto source = sources_.find(path);
     if (source == sources_.end() || source->second == nullptr) return {};
-    const TensorInfo& info = *source->second;
+    // Biases of experts are vectors too.
+    if (stacks_.contains(path)) return {.dtype = DType::kF32};
+    return form_of(path, *source->second);
+  }
+
+  WeightForm form_of(const std::string& path, const TensorInfo& info) const {
     if (!chosen_.contains(path)) return {.dtype = plain_dtype(info, options_.dtype)};
     return quantized_form(*options_.quantization, load_dtype(info, options_.dtype));
   }
@@ -191,9 +305,20 @@ class Resolver {
     if (const auto stored = quantized_.find(path); stored != quantized_.end()) {
       weight.quantized = stored->second;
       weight.shape = stored->second->shape;
+    } else if (const auto gathered = gathered_.find(path); gathered != gathered_.end()) {
+      weight.stack = gathered->second;
+      weight.shape = stacks_.at(path).shape;
     } else {
       weight.source = sources_.at(path);
       weight.shape = weight.source->shape;
+    }
+    if (is_looked_up(weight) && weight.source == nullptr) {
+      throw UnsupportedError(str_cat(checkpoint_.path().string(), ": ", path,
+                                     " is quantized; shoehorn looks up the rows of embeddings that "
+                                     "are stored as floats or GGUF blocks"));
+    }
+    if (const auto stack = stacks_.find(path); stack != stacks_.end()) {
+      weight.used = stack->second.used;
     }
     if (model_.quant_type == QuantType::kNone) model_.quant_type = weight.form.quant_type;
     return weight;
@@ -208,6 +333,8 @@ class Resolver {
   std::unordered_map<std::string, std::shared_ptr<const QuantizedTensor>> quantized_;
   std::unordered_set<const TensorInfo*> used_;
   std::unordered_set<std::string> chosen_;  // parameters to quantize on the way in
+  std::map<std::string, ExpertStack> stacks_;
+  std::map<std::string, std::shared_ptr<const TensorStack>> gathered_;  // of matrices, by path
 };
 
 }  // namespace
@@ -223,12 +350,19 @@ std::size_t resident_bytes(const ResolvedWeight& weight) {
 
 std::size_t streamed_bytes(const ResolvedWeight& weight) {
   if (weight.quantized != nullptr) return weight.quantized->stored_bytes();
+  if (weight.stack != nullptr) {
+    const std::vector<TensorInfo>& plain = weight.stack->plain;
+    const bool cached =
+        !plain.empty() && (weight.form.is_quantized() || !plain.front().strides.empty());
+    return cached ? resident_bytes(weight) : weight.stack->stored_bytes();
+  }
   // What is quantized on the way in is streamed from the weight cache.
   return weight.form.is_quantized() ? resident_bytes(weight) : weight.source->bytes;
 }
 
 StorageId storage_of(const ResolvedWeight& weight) {
   if (weight.quantized != nullptr) return {weight.quantized.get(), weight.form.quant_type};
+  if (weight.stack != nullptr) return {weight.stack.get(), weight.form.quant_type};
   return {weight.source, weight.form.quant_type};
 }
 
@@ -252,6 +386,7 @@ std::vector<WeightGroup> place_weights(
         spec.shape = next->shape;
         spec.source = next->source;
         spec.quantized = next->quantized;
+        spec.stack = next->stack;
         spec.form = next->form;
         spec.compute = compute;
         spec.parity = parity;

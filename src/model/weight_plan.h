@@ -19,6 +19,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/quantized_tensor.h"
+#include "checkpoint/tensor_stack.h"
 #include "model/architecture.h"
 #include "model/quantization.h"
 #include "plan/module_tree.h"
@@ -32,8 +33,10 @@ struct ResolvedWeight {
   Shape shape;
   const TensorInfo* source = nullptr;  // the stored tensor; a tied alias has its owner's
   std::shared_ptr<const QuantizedTensor> quantized = nullptr;  // in place of source
+  std::shared_ptr<const TensorStack> stack = nullptr;          // likewise: experts one by one
   WeightForm form;                                             // in memory
   std::size_t group = 0;                                       // of Architecture::weight_groups()
+  double used = 1;  // the share of it that a token meets: experts that are not chosen are not read
 };
 
 /// What may be asked of resolve_model().
@@ -41,6 +44,7 @@ struct ResolveOptions {
   std::optional<DType> dtype = {};                   // nothing: as stored (float64 becomes float32)
   bool strict = false;                               // unexpected tensors are an error
   const BitsAndBytesConfig* quantization = nullptr;  // what to quantize into; null: nothing
+  bool quantize_experts = true;                      // those of mixtures too
 };
 
 struct ResolvedModel {
@@ -53,6 +57,12 @@ struct ResolvedModel {
   std::map<std::string, std::string> kept_linears;
   QuantType quant_type = QuantType::kNone;  // of the first quantized weight
   bool quantized_checkpoint = false;        // it was stored so
+
+  /// "nf4", "mxfp4", ...: what messages call how it is quantized.
+  std::string quantization() const {
+    if (quant_type == QuantType::kNone && quantized_checkpoint) return "mxfp4";
+    return std::string(to_string(quant_type));
+  }
 };
 
 /// Holds names and shapes of the checkpoint against the module tree, before a byte of weights is

@@ -200,7 +200,8 @@ DeviceRates CostModel::rates_of(DeviceKey device) const {
 }
 
 void CostModel::predict(const Assignment& assignment, Plan& plan) const {
-  std::map<DeviceKey, double> bytes;
+  std::map<DeviceKey, double> bytes;         // a token reads
+  std::map<DeviceKey, double> unused_bytes;  // and those of experts that only a long prompt meets
   std::map<DeviceKey, double> flops;
   double link_s = 0;
   const auto in_host_memory = [this](DeviceKey device) {
@@ -211,7 +212,8 @@ void CostModel::predict(const Assignment& assignment, Plan& plan) const {
     const WeightCost& cost = input_->weights[w];
     if (!counts(w) || cost.rows_only) continue;
     const DeviceKey at = computed_on(w, assignment[w], plan);
-    bytes[at] += static_cast<double>(cost.resident_bytes);
+    bytes[at] += static_cast<double>(cost.resident_bytes) * cost.used_share;
+    unused_bytes[at] += static_cast<double>(cost.resident_bytes) * (1 - cost.used_share);
     flops[at] += cost.flops_per_token;
     // A weight that is not where it is used crosses a link in every pass.
     if (assignment[w] != at && !(in_host_memory(assignment[w]) && in_host_memory(at))) {
@@ -244,10 +246,11 @@ void CostModel::predict(const Assignment& assignment, Plan& plan) const {
     p.memory_s += memory_s;
     p.compute_s += compute_s;
     double one_s = std::max(memory_s, compute_s);
-    double many_s = std::max(memory_s, compute_s * tokens);
+    const double all_moved = moved + unused_bytes[device];
+    double many_s = std::max(all_moved / rates.memory_bytes_per_s, compute_s * tokens);
     if (link && !device.is_accelerator()) {
       // Weights of the host come to an accelerator where that is faster than computing here.
-      const double link_s_of_host = moved / link->link_bytes_per_s;
+      const double link_s_of_host = all_moved / link->link_bytes_per_s;
       one_s = std::min(one_s, link_s_of_host);
       many_s =
           std::min(many_s, std::max(link_s_of_host, flops[device] * tokens / link->flops_per_s));

@@ -29,7 +29,8 @@ void append_tensors(const Module& module, const std::string& prefix,
 
 std::size_t TreeTensor::bytes() const {
   const std::int64_t elements = shape.elements();
-  if (quant_type == QuantType::kInt8) return static_cast<std::size_t>(elements);
+  if (quant_type == QuantType::kInt8 || quant_type == QuantType::kF8Tiles)
+    return static_cast<std::size_t>(elements);
   if (quant_type != QuantType::kNone) return static_cast<std::size_t>((elements + 1) / 2);
   return packed_bytes(dtype, elements).value();
 }

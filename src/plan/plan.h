@@ -24,6 +24,9 @@ struct WeightCost {
   /// decoded or converted, what they become.
   std::size_t staging_bytes = 0;
   double flops_per_token = 0;
+  /// The share that a token of a decode pass reads where it is resident: experts that are not
+  /// chosen are not.
+  double used_share = 1;
   /// An embedding table: a token reads one row. On disk it takes no staging.
   bool rows_only = false;
 };

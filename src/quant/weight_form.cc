@@ -32,14 +32,15 @@ std::string_view to_string(QuantType type) {
     case QuantType::kInt8: return "int8";
     case QuantType::kNF4: return "nf4";
     case QuantType::kFP4: return "fp4";
+    case QuantType::kF8Tiles: return "fp8";
     case QuantType::kNone: break;
   }
   return "none";
 }
 
 std::optional<QuantType> quant_type_from_name(std::string_view name) {
-  for (const QuantType type :
-       {QuantType::kNone, QuantType::kInt8, QuantType::kNF4, QuantType::kFP4}) {
+  for (const QuantType type : {QuantType::kNone, QuantType::kInt8, QuantType::kNF4, QuantType::kFP4,
+                               QuantType::kF8Tiles}) {
     if (to_string(type) == name) return type;
   }
   return std::nullopt;
@@ -83,15 +84,51 @@ FourBitLayout four_bit_layout(const WeightForm& form, std::int64_t elements) {
   return layout;
 }
 
+F8Layout f8_layout(const WeightForm& form, std::int64_t n, std::int64_t k) {
+  if (n < 0 || k < 0 || (k > 0 && n > kMostElements / k) || form.tile_rows < 1 ||
+      form.blocksize < 1) {
+    throw ArgumentError(str_cat("a weight of ", n, " x ", k, " 8-bit floats in tiles of ",
+                                form.tile_rows, " x ", form.blocksize, " cannot be"));
+  }
+  F8Layout layout;
+  layout.row_tiles = ceil_div(n, form.tile_rows);
+  layout.column_tiles = ceil_div(k, form.blocksize);
+  layout.scales = aligned(static_cast<std::size_t>(n * k));
+  const auto tiles = static_cast<std::size_t>(layout.row_tiles * layout.column_tiles);
+  layout.bytes = aligned(layout.scales + tiles * sizeof(float));
+  return layout;
+}
+
+namespace {
+
+std::optional<std::size_t> matrix_bytes(const WeightForm& form, std::int64_t n, std::int64_t k) {
+  if (form.quant_type == QuantType::kInt8) return int8_layout(n, k).bytes;
+  if (form.quant_type == QuantType::kF8Tiles) return f8_layout(form, n, k).bytes;
+  return four_bit_layout(form, n * k).bytes;
+}
+
+}  // namespace
+
 std::optional<std::size_t> form_bytes(const WeightForm& form, const Shape& shape) {
   const auto elements = shape.checked_elements();
   if (!elements || *elements > kMostElements) return std::nullopt;
   if (form.quant_type == QuantType::kNone) return packed_bytes(form.dtype, *elements);
-  if (form.quant_type == QuantType::kInt8) {
-    if (shape.rank() != 2) return std::nullopt;
-    return int8_layout(shape[0], shape[1]).bytes;
+  if (shape.rank() == 3) {
+    const auto matrix = matrix_bytes(form, shape[1], shape[2]);
+    return matrix ? checked_mul(static_cast<std::size_t>(shape[0]), *matrix) : std::nullopt;
   }
+  if (shape.rank() == 2) return matrix_bytes(form, shape[0], shape[1]);
+  if (!form.is_four_bit()) return std::nullopt;
   return four_bit_layout(form, *elements).bytes;
+}
+
+WeightView matrix_of(const WeightView& stack, std::int64_t i) {
+  WeightView matrix = stack;
+  matrix.shape = Shape{stack.shape[1], stack.shape[2]};
+  if (stack.data != nullptr) {
+    matrix.data += static_cast<std::size_t>(i) * form_bytes(stack.form, matrix.shape).value();
+  }
+  return matrix;
 }
 
 std::string_view to_string(ComputeDtype dtype) {
@@ -110,6 +147,16 @@ Int8Parts int8_parts(const WeightView& weight) {
           .k = weight.shape[1],
           .cb = reinterpret_cast<const std::int8_t*>(weight.data),
           .scb = reinterpret_cast<const float*>(weight.data + layout.scb)};
+}
+
+F8Parts f8_parts(const WeightView& weight) {
+  const F8Layout layout = f8_layout(weight.form, weight.shape[0], weight.shape[1]);
+  return {.k = weight.shape[1],
+          .tile_rows = weight.form.tile_rows,
+          .tile_columns = weight.form.blocksize,
+          .column_tiles = layout.column_tiles,
+          .codes = reinterpret_cast<const std::uint8_t*>(weight.data),
+          .scales = reinterpret_cast<const float*>(weight.data + layout.scales)};
 }
 
 FourBitParts four_bit_parts(const WeightView& weight) {

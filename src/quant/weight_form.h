@@ -1,6 +1,10 @@
-// How a weight is held in memory: plain elements, GGUF blocks, or quantized as bitsandbytes does
-// it (LLM.int8(), arXiv:2208.07339; NF4 and FP4, arXiv:2305.14314), each as one run of bytes with
-// its scales, so that whatever moves, stores or streams a weight moves all of it.
+// How a weight is held in memory: plain elements, GGUF blocks, 8-bit floats with a scale a tile
+// (DeepSeek-V3), or quantized as bitsandbytes does it (LLM.int8(), arXiv:2208.07339; NF4 and FP4,
+// arXiv:2305.14314), each as one run of bytes with its scales, so that whatever moves, stores or
+// streams a weight moves all of it.
+//
+// A weight of three dimensions is a stack of matrices (the experts of a layer): each of them is
+// laid out by itself, one after the other.
 #pragma once
 
 #include <cstddef>
@@ -15,9 +19,9 @@
 
 namespace shoehorn {
 
-enum class QuantType : std::uint8_t { kNone, kInt8, kNF4, kFP4 };
+enum class QuantType : std::uint8_t { kNone, kInt8, kNF4, kFP4, kF8Tiles };
 
-/// "none", "int8", "nf4", "fp4"; the last two are bitsandbytes' quant_type.
+/// "none", "int8", "nf4", "fp4", "fp8"; nf4 and fp4 are bitsandbytes' quant_type.
 std::string_view to_string(QuantType type);
 std::optional<QuantType> quant_type_from_name(std::string_view name);
 
@@ -28,8 +32,10 @@ struct WeightForm {
   QuantType quant_type = QuantType::kNone;
   /// kNone: of the elements. Else the dtype of the tensor that was quantized (quant_state.dtype).
   DType dtype = DType::kF32;
-  std::int64_t blocksize = 64;  // four bits: values that share an absmax, over the flat tensor
-  bool nested = false;          // four bits: absmax itself is in 8 bits (double quantization)
+  /// Four bits: values that share an absmax, over the flat tensor. 8-bit floats: columns of a tile.
+  std::int64_t blocksize = 64;
+  std::int64_t tile_rows = 1;  // 8-bit floats: rows that share a scale
+  bool nested = false;         // four bits: absmax itself is in 8 bits (double quantization)
 
   bool is_four_bit() const {
     return quant_type == QuantType::kNF4 || quant_type == QuantType::kFP4;
@@ -61,15 +67,26 @@ struct FourBitLayout {
   std::int64_t nested_blocks = 0;    // ceil(B / 256), 0 where not nested
 };
 
+/// Where the parts of a weight [N, K] of 8-bit floats lie: float8_e4m3fn [N, K] first, then float32
+/// [ceil(N / tile_rows), ceil(K / blocksize)], what each tile is multiplied by.
+struct F8Layout {
+  std::size_t scales = 0;
+  std::size_t bytes = 0;  // of all parts
+  std::int64_t row_tiles = 0;
+  std::int64_t column_tiles = 0;
+};
+
 /// Every part begins at a multiple of this.
 inline constexpr std::size_t kPartAlignment = 64;
 
 /// Throws ArgumentError for sizes that overflow.
 Int8Layout int8_layout(std::int64_t n, std::int64_t k);
 FourBitLayout four_bit_layout(const WeightForm& form, std::int64_t elements);
+F8Layout f8_layout(const WeightForm& form, std::int64_t n, std::int64_t k);
 
 /// Bytes of a whole weight of that form, scales included; nothing if that overflows, if the last
-/// block of a GGUF type would be incomplete, or if int8 is asked of another rank than 2.
+/// block of a GGUF type would be incomplete, or if a form of matrices is asked of another rank than
+/// 2 or 3.
 std::optional<std::size_t> form_bytes(const WeightForm& form, const Shape& shape);
 
 /// What a product of a quantized weight is computed with.
@@ -111,6 +128,9 @@ struct WeightView {
   }
 };
 
+/// Matrix i of a stack [matrices, N, K]; null data stays null.
+WeightView matrix_of(const WeightView& stack, std::int64_t i);
+
 /// The parts of an int8 weight in memory.
 struct Int8Parts {
   std::int64_t n = 0;
@@ -141,5 +161,19 @@ struct FourBitParts {
   }
 };
 FourBitParts four_bit_parts(const WeightView& weight);
+
+/// The parts of a weight of 8-bit floats in memory.
+struct F8Parts {
+  std::int64_t k = 0;
+  std::int64_t tile_rows = 1;
+  std::int64_t tile_columns = 1;
+  std::int64_t column_tiles = 0;
+  const std::uint8_t* codes = nullptr;
+  const float* scales = nullptr;
+
+  /// The scales of a row, one for every `tile_columns` of its values.
+  const float* scales_of(std::int64_t row) const { return scales + row / tile_rows * column_tiles; }
+};
+F8Parts f8_parts(const WeightView& weight);
 
 }  // namespace shoehorn

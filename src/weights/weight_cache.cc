@@ -22,20 +22,10 @@ namespace fs = std::filesystem;
 constexpr std::size_t kHeaderBytes = 4096;
 constexpr std::string_view kVersion = "shoehorn weight cache 2";
 
-/// All that the bytes depend on, as text: it opens the file and is compared when it is used again.
-std::string key_of(const Checkpoint& checkpoint, const WeightSpec& weight) {
-  const TensorInfo& info = *weight.source;
-  return str_cat(kVersion, "\n", checkpoint.identity_of(info), "\ntensor ", info.name, " ",
-                 to_string(info.dtype), " ", to_string(info.shape), " heads ",
-                 info.row_order.interleaved_heads, "\nform ", to_string(weight.form.quant_type),
-                 " of ", to_string(weight.form.dtype), " blocks ", weight.form.blocksize,
-                 weight.form.nested ? " nested" : "", " parity ", static_cast<int>(weight.parity),
-                 "\n");
-}
+constexpr std::uint64_t kHashStart = 0xcbf29ce484222325U;
 
-/// FNV-1a of 64 bits: file names only; the key itself is compared.
-std::uint64_t hash_of(std::string_view text) {
-  std::uint64_t hash = 0xcbf29ce484222325U;
+/// FNV-1a of 64 bits: of file names, where the key itself is compared, and of many tensors.
+std::uint64_t hash_of(std::string_view text, std::uint64_t hash = kHashStart) {
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
   return hash;
 }
@@ -44,6 +34,40 @@ std::string hexadecimal(std::uint64_t value) {
   std::string text;
   for (int shift = 60; shift >= 0; shift -= 4) text += "0123456789abcdef"[(value >> shift) & 15];
   return text;
+}
+
+/// What identifies a stored tensor.
+std::string source_text(const Checkpoint& checkpoint, const TensorInfo& info) {
+  std::string text =
+      str_cat(checkpoint.identity_of(info), "\ntensor ", info.name, " ", to_string(info.dtype), " ",
+              to_string(info.shape), " heads ", info.row_order.interleaved_heads);
+  for (const std::int64_t stride : info.strides) text += str_cat(" stride ", stride);
+  return text;
+}
+
+/// The first matrix of a stack in words, all of them as a hash: a header has room for a few lines.
+std::string stack_text(const Checkpoint& checkpoint, const TensorStack& stack) {
+  std::uint64_t hash = kHashStart;
+  for (const TensorInfo& info : stack.plain) hash = hash_of(source_text(checkpoint, info), hash);
+  return str_cat(source_text(checkpoint, stack.plain.front()), "\nmatrices ", stack.size(),
+                 " hash ", hexadecimal(hash));
+}
+
+/// Quantized on the way in, or experts stored [in, out], whose rows lie scattered in the file.
+bool is_worth_a_file(const WeightSpec& weight) {
+  return weight.is_quantized_on_load() ||
+         (weight.stack != nullptr && !weight.stack->plain.empty() &&
+          !weight.stack->plain.front().strides.empty());
+}
+
+/// All that the bytes depend on, as text: it opens the file and is compared when it is used again.
+std::string key_of(const Checkpoint& checkpoint, const WeightSpec& weight) {
+  const std::string source = weight.stack != nullptr ? stack_text(checkpoint, *weight.stack)
+                                                     : source_text(checkpoint, *weight.source);
+  return str_cat(kVersion, "\n", source, "\nform ", to_string(weight.form.quant_type), " of ",
+                 to_string(weight.form.dtype), " blocks ", weight.form.blocksize,
+                 weight.form.nested ? " nested" : "", " parity ", static_cast<int>(weight.parity),
+                 "\n");
 }
 
 std::optional<CachedWeight> find_file(const fs::path& path, const std::string& key,
@@ -94,7 +118,7 @@ void fill_weight_cache(
   std::size_t total = 0;
   for (WeightGroup& group : groups) {
     for (WeightSpec& weight : group.weights) {
-      if (!is_streamed(weight) || !weight.is_quantized_on_load()) continue;
+      if (!is_streamed(weight) || !is_worth_a_file(weight)) continue;
       wanted.push_back(&weight);
       total += form_bytes(weight);
     }

@@ -4,6 +4,23 @@
 
 namespace shoehorn {
 
+WeightSpec WeightSpec::matrix(std::int64_t i) const {
+  const auto at = static_cast<std::size_t>(i);
+  WeightSpec one;
+  one.path = path;
+  one.shape = stack->matrix;
+  one.form = form;
+  if (stack->quantized.empty()) {
+    one.source = &stack->plain[at];
+  } else {
+    one.quantized = stack->quantized[at];
+  }
+  one.compute = compute;
+  one.parity = parity;
+  one.device = device;
+  return one;
+}
+
 std::size_t form_bytes(const WeightSpec& weight) {
   return weight.exists() ? form_bytes(weight.form, weight.shape).value() : 0;
 }
@@ -11,6 +28,7 @@ std::size_t form_bytes(const WeightSpec& weight) {
 std::size_t stored_bytes(const WeightSpec& weight) {
   if (weight.cached != nullptr) return form_bytes(weight);
   if (weight.quantized != nullptr) return weight.quantized->stored_bytes();
+  if (weight.stack != nullptr) return weight.stack->stored_bytes();
   return weight.source != nullptr ? weight.source->bytes : 0;
 }
 

@@ -10,6 +10,7 @@
 
 #include "checkpoint/quantized_tensor.h"
 #include "checkpoint/tensor_info.h"
+#include "checkpoint/tensor_stack.h"
 #include "quant/bnb_parity.h"
 #include "quant/weight_form.h"
 #include "tensor/device.h"
@@ -21,11 +22,12 @@ namespace shoehorn {
 struct WeightSpec {
   std::string path;  // state_dict name
   Shape shape;       // of the weight, however it is stored
-  /// Where its values come from: one of the two, owned by the checkpoint and by whoever resolved
-  /// the model; neither: the model has no such tensor.
+  /// Where its values come from: one of the three, owned by the checkpoint and by whoever resolved
+  /// the model; none: the model has no such tensor.
   const TensorInfo* source = nullptr;
   std::shared_ptr<const QuantizedTensor> quantized = nullptr;
-  WeightForm form;  // in memory
+  std::shared_ptr<const TensorStack> stack = nullptr;  // of a shape [matrices, N, K]
+  WeightForm form;                                     // in memory
   WeightCompute compute = {};
   BnbParity parity = BnbParity::kNone;  // of what is quantized on the way in
   /// Its bytes in the weight cache, shared with the cache that wrote them; null: not there.
@@ -37,9 +39,14 @@ struct WeightSpec {
   /// shares; -1: its own.
   int tied_to = -1;
 
-  bool exists() const { return source != nullptr || quantized != nullptr; }
-  /// Quantized from a plain tensor while it is read.
-  bool is_quantized_on_load() const { return source != nullptr && form.is_quantized(); }
+  bool exists() const { return source != nullptr || quantized != nullptr || stack != nullptr; }
+  /// Quantized from plain tensors while it is read.
+  bool is_quantized_on_load() const {
+    const bool plain = source != nullptr || (stack != nullptr && stack->quantized.empty());
+    return plain && form.is_quantized();
+  }
+  /// Matrix i of a stack as a weight of its own.
+  WeightSpec matrix(std::int64_t i) const;
 };
 
 struct WeightGroup {

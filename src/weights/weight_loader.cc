@@ -11,6 +11,7 @@
 #include "kernels/decode_row.h"
 #include "kernels/quantize_weight.h"
 #include "quant/code_books.h"
+#include "quant/mxfp4.h"
 #include "quant/nested_absmax.h"
 
 namespace shoehorn {
@@ -54,6 +55,8 @@ WeightLoader::WeightLoader(const Checkpoint& checkpoint, const WeightSpec& weigh
     : checkpoint_(checkpoint), weight_(weight), target_(target), isa_(isa) {
   if (weight.cached != nullptr) {
     cut_cached();
+  } else if (weight.stack != nullptr) {
+    cut_matrices();
   } else if (weight.quantized != nullptr) {
     cut_parts();
   } else if (weight.form.is_quantized()) {
@@ -106,6 +109,10 @@ void WeightLoader::cut_quantized_rows() {
 void WeightLoader::cut_parts() {
   for (std::size_t i = 0; i < weight_.quantized->parts.size(); ++i) {
     const QuantizedPart& part = weight_.quantized->parts[i];
+    if (part.kind == QuantizedPart::Kind::kMxfp4) {
+      cut_blocks(i);
+      continue;
+    }
     const std::size_t step = part.kind == QuantizedPart::Kind::kBytes ? kPieceBytes : part.bytes;
     for (std::size_t first = 0; first < part.bytes; first += step) {
       const std::size_t count = std::min(step, part.bytes - first);
@@ -114,6 +121,39 @@ void WeightLoader::cut_parts() {
                          .first = static_cast<std::int64_t>(first),
                          .count = static_cast<std::int64_t>(count),
                          .bytes = count});
+    }
+  }
+}
+
+void WeightLoader::cut_blocks(std::size_t part) {
+  constexpr std::size_t kBlock = sizeof(quant::BlockMXFP4);
+  const std::size_t blocks = weight_.quantized->parts[part].bytes / kBlock;
+  const std::size_t step = kQuantizedPieceBytes / kBlock;
+  for (std::size_t first = 0; first < blocks; first += step) {
+    const std::size_t count = std::min(step, blocks - first);
+    pieces_.push_back({.kind = Kind::kStoredPart,
+                       .part = part,
+                       .first = static_cast<std::int64_t>(first),
+                       .count = static_cast<std::int64_t>(count),
+                       .bytes = count * kBlock});
+  }
+}
+
+void WeightLoader::cut_matrices() {
+  const std::int64_t count = weight_.stack->size();
+  if (count == 0) return;
+  const std::size_t bytes = target_.bytes.size() / static_cast<std::size_t>(count);
+  for (std::int64_t i = 0; i < count; ++i) {
+    matrices_.push_back(weight_.matrix(i));
+    const WeightTarget target(target_.bytes.subspan(static_cast<std::size_t>(i) * bytes, bytes),
+                              target_.card);
+    const WeightLoader& loader =
+        matrix_loaders_.emplace_back(checkpoint_, matrices_.back(), target, isa_);
+    for (std::int64_t piece = 0; piece < loader.pieces(); ++piece) {
+      pieces_.push_back({.kind = Kind::kOfMatrix,
+                         .part = static_cast<std::size_t>(i),
+                         .first = piece,
+                         .bytes = loader.piece_bytes(piece)});
     }
   }
 }
@@ -158,6 +198,7 @@ void WeightLoader::load(std::int64_t index, LoadScratch& scratch) {
       break;
     }
     case Kind::kQuantize: quantize_rows(piece, {}, scratch); break;
+    case Kind::kOfMatrix: matrix_loaders_[piece.part].load(piece.first, scratch); break;
     case Kind::kStoredPart: load_part(piece, scratch); break;
     case Kind::kCachedBytes: {
       const auto out = writable(first, piece.bytes, scratch);
@@ -179,6 +220,7 @@ std::optional<WeightLoader::Source> WeightLoader::source_of(std::int64_t index) 
   if (piece.kind == Kind::kCachedBytes) {
     return Source{&weight_.cached->file, weight_.cached->offset + first, piece.bytes};
   }
+  if (piece.kind == Kind::kOfMatrix) return matrix_loaders_[piece.part].source_of(piece.first);
   const TensorInfo* const info =
       piece.kind == Kind::kStoredPart ? weight_.quantized->parts[piece.part].info : weight_.source;
   if (checkpoint_.files().empty() || !info->strides.empty()) return std::nullopt;
@@ -190,6 +232,10 @@ std::optional<WeightLoader::Source> WeightLoader::source_of(std::int64_t index) 
       return Source{file, info->offset + span.offset, span.bytes};
     }
     case Kind::kStoredPart:
+      if (weight_.quantized->parts[piece.part].kind == QuantizedPart::Kind::kMxfp4) {
+        return Source{file, info->offset + first * quant::kMxfp4NibbleBytes,
+                      static_cast<std::size_t>(piece.count) * quant::kMxfp4NibbleBytes};
+      }
       if (weight_.quantized->parts[piece.part].kind != QuantizedPart::Kind::kBytes) {
         return Source{file, info->offset, info->bytes};
       }
@@ -203,7 +249,9 @@ void WeightLoader::load_from(std::int64_t index, std::span<const std::byte> byte
                              LoadScratch& scratch) {
   const Piece& piece = pieces_[static_cast<std::size_t>(index)];
   const auto first = static_cast<std::size_t>(piece.first);
-  if (piece.kind == Kind::kRows) {
+  if (piece.kind == Kind::kOfMatrix) {
+    matrix_loaders_[piece.part].load_from(piece.first, bytes, scratch);
+  } else if (piece.kind == Kind::kRows) {
     const std::size_t offset = first * (piece.bytes / static_cast<std::size_t>(piece.count));
     const auto out = writable(offset, piece.bytes, scratch);
     convert_rows(checkpoint_, *weight_.source, weight_.form.dtype, piece.first, piece.count, bytes,
@@ -215,6 +263,10 @@ void WeightLoader::load_from(std::int64_t index, std::span<const std::byte> byte
     std::size_t offset = first;
     if (piece.kind == Kind::kStoredPart) {
       const QuantizedPart& part = weight_.quantized->parts[piece.part];
+      if (part.kind == QuantizedPart::Kind::kMxfp4) {
+        put_mxfp4(part, piece, bytes, scratch);
+        return pieces_done(1, scratch);
+      }
       if (part.kind != QuantizedPart::Kind::kBytes) {
         put_part(part, bytes, scratch);
         return pieces_done(1, scratch);
@@ -228,6 +280,23 @@ void WeightLoader::load_from(std::int64_t index, std::span<const std::byte> byte
   pieces_done(1, scratch);
 }
 
+std::optional<WeightLoader::InPlace> WeightLoader::stack_in_place(const Checkpoint& checkpoint,
+                                                                  const WeightSpec& weight) {
+  const TensorStack& stack = *weight.stack;
+  if (stack.plain.empty() || weight.form.is_quantized()) return std::nullopt;
+  const TensorInfo& front = stack.plain.front();
+  InPlace run{{&checkpoint.files()[front.file], front.offset, 0}, 0};
+  for (const TensorInfo& info : stack.plain) {
+    const bool follows = info.file == front.file && info.offset == front.offset + run.source.bytes;
+    if (!follows || !is_stored_form(info, weight.form.dtype)) return std::nullopt;
+    const std::int64_t rows = row_layout(info).rows;
+    const std::int64_t step = rows_per_piece(info, kPieceBytes);
+    run.source.bytes += info.bytes;
+    run.pieces += static_cast<std::size_t>((rows + step - 1) / step);
+  }
+  return run;
+}
+
 std::optional<WeightLoader::InPlace> WeightLoader::in_place(const Checkpoint& checkpoint,
                                                             const WeightSpec& weight) {
   const auto pieces_of = [](std::size_t bytes) { return (bytes + kPieceBytes - 1) / kPieceBytes; };
@@ -236,6 +305,7 @@ std::optional<WeightLoader::InPlace> WeightLoader::in_place(const Checkpoint& ch
     return InPlace{{&weight.cached->file, weight.cached->offset, bytes}, pieces_of(bytes)};
   }
   if (checkpoint.files().empty()) return std::nullopt;
+  if (weight.stack != nullptr) return stack_in_place(checkpoint, weight);
   if (weight.quantized != nullptr) {
     const QuantizedPart& part = weight.quantized->parts.front();
     if (part.kind != QuantizedPart::Kind::kBytes || part.offset != 0 ||
@@ -259,11 +329,33 @@ void WeightLoader::loaded_in_place(LoadScratch& scratch) {
 
 void WeightLoader::load_part(const Piece& piece, LoadScratch& scratch) {
   const QuantizedPart& part = weight_.quantized->parts[piece.part];
-  if (part.kind != QuantizedPart::Kind::kBytes) return load_floats(part, scratch);
   const auto first = static_cast<std::size_t>(piece.first);
+  if (part.kind == QuantizedPart::Kind::kMxfp4) {
+    std::vector<std::byte>& nibbles = scratch.stored;
+    nibbles.resize(static_cast<std::size_t>(piece.count) * quant::kMxfp4NibbleBytes);
+    checkpoint_.read_at(*part.info, first * quant::kMxfp4NibbleBytes, nibbles);
+    return put_mxfp4(part, piece, nibbles, scratch);
+  }
+  if (part.kind != QuantizedPart::Kind::kBytes) return load_floats(part, scratch);
   const auto out = writable(part.offset + first, piece.bytes, scratch);
   checkpoint_.read_at(*part.info, first, out);
   stored(part.offset + first, out, scratch);
+}
+
+// Scales are a sixteenth of it, in a tensor of their own: they are read here.
+void WeightLoader::put_mxfp4(const QuantizedPart& part, const Piece& piece,
+                             std::span<const std::byte> nibbles, LoadScratch& scratch) {
+  const auto first = static_cast<std::size_t>(piece.first);
+  const auto count = static_cast<std::size_t>(piece.count);
+  std::vector<std::byte>& scales = scratch.converted;
+  scales.resize(count);
+  checkpoint_.read_at(*part.scales, first, scales);
+  const std::size_t offset = part.offset + first * sizeof(quant::BlockMXFP4);
+  const auto out = writable(offset, piece.bytes, scratch);
+  quant::pack_mxfp4({reinterpret_cast<const std::uint8_t*>(nibbles.data()), nibbles.size()},
+                    {reinterpret_cast<const std::uint8_t*>(scales.data()), scales.size()},
+                    {reinterpret_cast<quant::BlockMXFP4*>(out.data()), count});
+  stored(offset, out, scratch);
 }
 
 void WeightLoader::load_floats(const QuantizedPart& part, LoadScratch& scratch) {
@@ -373,7 +465,7 @@ float* WeightLoader::plain_absmax() {
 
 // Called by the thread that loaded the last piece.
 void WeightLoader::finish(LoadScratch& scratch) {
-  if (weight_.cached != nullptr) return;
+  if (weight_.cached != nullptr || weight_.stack != nullptr) return;
   if (weight_.quantized == nullptr) return finish_quantized(scratch);
   for (const QuantizedConstant& constant : weight_.quantized->constants) {
     put_floats(constant.offset, constant.values, scratch);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -71,25 +72,31 @@ class WeightLoader {
   void loaded_in_place(LoadScratch& scratch);
 
  private:
-  enum class Kind { kRows, kQuantize, kStoredPart, kCachedBytes };
+  enum class Kind { kRows, kQuantize, kStoredPart, kCachedBytes, kOfMatrix };
   struct Piece {
     Kind kind;
-    std::size_t part = 0;    // kStoredPart
-    std::int64_t first = 0;  // row, or byte within the part
+    std::size_t part = 0;    // kStoredPart; kOfMatrix: which matrix
+    std::int64_t first = 0;  // row, byte within the part (kMxfp4: block), piece of the matrix
     std::int64_t count = 0;
     std::size_t bytes = 0;  // in memory
   };
 
+  static std::optional<InPlace> stack_in_place(const Checkpoint& checkpoint,
+                                               const WeightSpec& weight);
   void cut_rows();
   void cut_quantized_rows();
   void cut_parts();
+  void cut_blocks(std::size_t part);
   void cut_cached();
+  void cut_matrices();
   void load_part(const Piece& piece, LoadScratch& scratch);
   void load_floats(const QuantizedPart& part, LoadScratch& scratch);
   void put_part(const QuantizedPart& part, std::span<const std::byte> bytes, LoadScratch& scratch);
   void pieces_done(std::int64_t count, LoadScratch& scratch);
   /// Of rows whose stored bytes are at hand; none: they are read.
   void quantize_rows(const Piece& piece, std::span<const std::byte> bytes, LoadScratch& scratch);
+  void put_mxfp4(const QuantizedPart& part, const Piece& piece, std::span<const std::byte> nibbles,
+                 LoadScratch& scratch);
   bool quantize_values(const float* values, std::int64_t rows, std::byte* codes, float* scales);
   float* plain_absmax();
   void finish(LoadScratch& scratch);
@@ -107,7 +114,9 @@ class WeightLoader {
   std::vector<Piece> pieces_;
   std::atomic<std::int64_t> left_;  // pieces that have not been loaded
   std::mutex mutex_;
-  std::vector<float> absmax_;  // of a weight that will be nested, while its pieces come in
+  std::vector<float> absmax_;        // of a weight that will be nested, while its pieces come in
+  std::deque<WeightSpec> matrices_;  // of a stack
+  std::deque<WeightLoader> matrix_loaders_;  // likewise
 };
 
 }  // namespace shoehorn
