@@ -10,6 +10,8 @@ void add_plan(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_logits(CLI::App& app);
 void add_tokenize(CLI::App& app);
+void add_template(CLI::App& app);
+void add_pull(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_convert(CLI::App& app);

@@ -28,6 +28,8 @@ int main(int argc, char** argv) {
   shoehorn::cli::add_quantize(app);
   shoehorn::cli::add_logits(app);
   shoehorn::cli::add_tokenize(app);
+  shoehorn::cli::add_template(app);
+  shoehorn::cli::add_pull(app);
   shoehorn::cli::add_bench(app);
   shoehorn::cli::add_eval(app);
   shoehorn::cli::add_doctor(app);

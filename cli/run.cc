@@ -9,12 +9,14 @@
 #include <iostream>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <sstream>
 
 #include <nlohmann/json.hpp>
 
 #include "shoehorn/shoehorn.h"
 
+#include "chat_flags.h"
 #include "commands.h"
 #include "load_flags.h"
 #include "run_prompts.h"
@@ -25,6 +27,7 @@ namespace {
 
 struct RunFlags {
   LoadFlags load;
+  ChatFlags chat;
   std::vector<std::string> prompts;
   std::string prompt_file;
   std::string prompts_file;
@@ -58,6 +61,9 @@ std::string read_file(const std::string& path) {
 std::vector<std::string> read_prompts(const RunFlags& flags) {
   if (!flags.prompts.empty()) return flags.prompts;
   if (!flags.prompt_file.empty() && flags.prompt_file != "-") return {read_file(flags.prompt_file)};
+  if (flags.chat.chat && flags.prompt_file.empty() && !flags.chat.messages_file.empty()) {
+    return {""};  // the conversation says it all
+  }
   if (flags.prompt_file.empty() && is_terminal(0)) {
     throw ArgumentError("no prompt: give -p TEXT, --prompt-file FILE, --ids, or text on stdin");
   }
@@ -102,6 +108,7 @@ nlohmann::ordered_json stats_json(const RunStats& s, FinishReason reason) {
       {"load_s", s.load_s},
       {"ttft_s", s.ttft_s},
       {"prompt_tokens", s.prompt_tokens},
+      {"cached_tokens", s.cached_tokens},
       {"new_tokens", s.new_tokens},
       {"prefill_tok_s", s.prefill_tok_s},
       {"decode_tok_s", s.decode_tok_s},
@@ -172,9 +179,28 @@ void run_several(const RunFlags& flags, const Model& model,
   if (cancelled) exit_code = 130;
 }
 
+/// Loads a prompt cache and keeps of it what `ids` begin with, but for their last; how many.
+std::int64_t take_prompt_ids(const std::string& path, const Model& model,
+                             const std::vector<std::int32_t>& ids, Session& session) {
+  std::vector<std::int32_t> held;
+  take_prompt_cache(path, [&] { held = model.load_session(path, session); });
+  const auto agree = std::ranges::mismatch(held, ids).in1 - held.begin();
+  const auto most = static_cast<std::ptrdiff_t>(std::max<std::size_t>(ids.size(), 1)) - 1;
+  session.truncate(std::min(agree, most));
+  return session.position();
+}
+
 void run_one(const RunFlags& flags, const Model& model, const std::vector<std::int32_t>& ids,
              const GenerateOptions& options, int& exit_code) {
-  Generation generation = model.generate(ids, options);
+  std::optional<Session> session;  // of a prompt cache
+  std::int64_t cached = 0;
+  const auto begin = [&] {
+    if (flags.chat.prompt_cache.empty()) return model.generate(ids, options);
+    session.emplace(model.new_session());
+    cached = take_prompt_ids(flags.chat.prompt_cache, model, ids, *session);
+    return model.generate(*session, ids, options);
+  };
+  Generation generation = begin();
   running = &generation;
   std::signal(SIGINT, on_interrupt);
   for (std::string piece; generation.next(piece);) {
@@ -193,6 +219,12 @@ void run_one(const RunFlags& flags, const Model& model, const std::vector<std::i
     std::cout << '\n';
   }
   if (flags.stats) std::cerr << stats_text(stats);
+  const auto prompt = static_cast<std::int64_t>(ids.size());
+  // All but the last id of a prompt that was there already is as good as the whole.
+  if (session && session->position() >= prompt && cached + 1 < prompt) {
+    session->truncate(prompt);
+    model.save_session(flags.chat.prompt_cache, *session, ids);
+  }
   if (generation.finish_reason() == FinishReason::kCancelled) exit_code = 130;
 }
 
@@ -208,9 +240,26 @@ void run_prompts_file(const RunFlags& flags, bool says_max_batch, int& exit_code
   std::signal(SIGINT, SIG_DFL);
 }
 
+/// A conversation at the terminal.
+void run_interactive(const RunFlags& flags, const GenerateOptions& options) {
+  if (flags.json || !flags.ids.empty()) throw ArgumentError("-i takes neither --json nor --ids");
+  std::vector<std::string> messages = flags.prompts;
+  if (!flags.prompt_file.empty()) messages.push_back(read_file(flags.prompt_file));
+  const Model model = from_pretrained(flags.load.model, flags.load.load());
+  Chat chat(model, chat_options(flags.chat, options));
+  std::function<void(const RunStats&)> on_stats;
+  if (flags.stats) on_stats = [](const RunStats& stats) { std::cerr << stats_text(stats); };
+  chat_with(flags.chat, chat, messages, on_stats);
+}
+
 void run(const RunFlags& flags, int& exit_code) {
+  flags.chat.check();
+  if (flags.chat.interactive) return run_interactive(flags, generate_options(flags));
+  if (flags.chat.chat && !flags.ids.empty()) {
+    throw ArgumentError("--chat takes text, and --ids are ids: give one of them");
+  }
   const auto texts = flags.ids.empty() ? read_prompts(flags) : std::vector<std::string>();
-  const GenerateOptions options = generate_options(flags);
+  GenerateOptions options = generate_options(flags);
   const bool beams = options.num_beams.value_or(1) > 1;
   const std::int64_t each = beams ? *options.num_beams : options.num_return_sequences.value_or(1);
   const auto prompt_count = static_cast<std::int64_t>(std::max<std::size_t>(texts.size(), 1));
@@ -219,8 +268,14 @@ void run(const RunFlags& flags, int& exit_code) {
   const Model model = from_pretrained(flags.load.model, load);
   std::vector<std::vector<std::int32_t>> prompts;
   if (!flags.ids.empty()) prompts.push_back(flags.ids);
-  for (const std::string& text : texts) prompts.push_back(model.encode_prompt(text));
+  for (const std::string& text : texts) {
+    prompts.push_back(flags.chat.chat ? chat_prompt(flags.chat, model, text, options)
+                                      : model.encode_prompt(text));
+  }
   if (each > 1 || prompt_count > 1) {
+    if (!flags.chat.prompt_cache.empty()) {
+      throw ArgumentError("--prompt-cache is about one sequence");
+    }
     if (flags.stats) throw ArgumentError("--stats is about one sequence");
     run_several(flags, model, prompts, options, exit_code);
   } else {
@@ -266,8 +321,12 @@ void add_run(CLI::App& app, int& exit_code) {
       "  shoehorn run MODEL -p \"Once upon a time\"\n"
       "  shoehorn run MODEL --max-memory cpu=1GiB --stats -p \"...\"   streams what does not fit\n"
       "  echo \"2 + 2 =\" | shoehorn run MODEL --max-new-tokens 8\n"
+      "  shoehorn run MODEL --chat -p \"Who are you?\"                one message, through the "
+      "chat template\n"
+      "  shoehorn run MODEL -i                                       a conversation\n"
       "  shoehorn run MODEL --ids 1,2,3 --json");
   add_load_flags(*command, flags->load);
+  add_chat_flags(*command, flags->chat);
   GenerateOptions& g = flags->generate;
   command
       ->add_option("-p,--prompt", flags->prompts,

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 } | LC_ALL=C sort | xargs -r grep -Hn '^[[:space:]]*#[[:space:]]*include' | awk '
   BEGIN {
     # A floor a number; text and quant share one and know nothing of each other.
-    floors = "base tensor cuda,text,quant kernels checkpoint plan weights model generate train api"
+    floors = "base tensor cuda,text,quant kernels checkpoint hub,plan weights model generate train api"
     count = split(floors, floor, " ")
     for (i = 1; i <= count; ++i) {
       members = split(floor[i], member, ",")

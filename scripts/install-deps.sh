@@ -30,7 +30,8 @@ need_build() {
   need_program ninja ninja-build
   need_program ccache ccache
   local package
-  for package in libc6-dev libsimdjson-dev nlohmann-json3-dev libcli11-dev liburing-dev; do
+  for package in libc6-dev libsimdjson-dev nlohmann-json3-dev libcli11-dev libcurl4-openssl-dev \
+    liburing-dev; do
     need_library "$package"
   done
 }

@@ -75,6 +75,8 @@ class ChatTemplate {
   std::string render(const std::vector<ChatMessage>& messages, bool add_generation_prompt,
                      std::string_view variables_json = {}) const;
 
+  /// The text of "bos_token" and the like; nothing where the model has none.
+  std::optional<std::string_view> special_token(std::string_view name) const;
   /// Names of the templates.
   std::vector<std::string> names() const;
   /// The text of one of them.

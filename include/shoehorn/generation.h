@@ -22,6 +22,7 @@ struct RunStats {
   double prefill_tok_s = 0;
   double decode_tok_s = 0;
   std::int64_t prompt_tokens = 0;
+  std::int64_t cached_tokens = 0;  // of these, that the session held already
   std::int64_t new_tokens = 0;
   std::uint64_t disk_bytes = 0;            // read from the checkpoint while running
   double disk_bytes_per_token = 0;         // of decoding
@@ -74,7 +75,8 @@ class Generation {
 
   /// The next piece of text, never empty; false once there is none.
   bool next(std::string& piece);
-  /// Ends the generation after the step that is running. Safe from another thread or a signal.
+  /// Ends the generation within a layer's time, also in a long prompt. Safe from another thread or
+  /// a signal.
   void cancel();
 
   /// What was generated so far: ids (the end token too), text, why it ended.

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <iosfwd>
 #include <memory>
@@ -14,11 +15,13 @@
 #include <utility>
 #include <vector>
 
+#include "shoehorn/cancelled.h"
 #include "shoehorn/generation.h"
 #include "shoehorn/options.h"
 
 namespace shoehorn {
 
+class ChatTemplate;
 class Tokenizer;
 
 /// Module names and where they went: "cpu", "disk", or the number of an accelerator.
@@ -47,6 +50,9 @@ class Session {
   std::int64_t capacity() const;
   /// Forgets everything from `position` on.
   void truncate(std::int64_t position);
+  /// Once `flag` is true, forward() ends within a layer's time by a CancelledError, and the session
+  /// is as before. Null: it does not look. The flag is borrowed.
+  void cancel_by(const std::atomic<bool>* flag);
 
  private:
   friend class Model;
@@ -95,15 +101,36 @@ class Model {
   /// Null where the checkpoint has none.
   const Tokenizer* tokenizer() const;
 
+  /// The checkpoint's chat template, compiled; with `source`, that text in its place, which sees
+  /// the checkpoint's special tokens. Throws UnsupportedError where there is none, FileError,
+  /// FormatError, TemplateError.
+  ChatTemplate chat_template(std::string_view source = {}) const;
+
   /// A new sequence with room for `capacity` positions; 0: max_context(). Throws DeviceError where
   /// its KV cache does not fit beside what is there.
   Session new_session(std::int64_t capacity = 0) const;
+
+  /// Writes the keys and values that `session` holds, those of `ids`, as a file for load_session:
+  /// a prompt cache. Throws FileError, UnsupportedError where they lie on a CUDA device.
+  void save_session(const std::filesystem::path& path, const Session& session,
+                    std::span<const std::int32_t> ids) const;
+  /// The session then holds what such a file does, as much as it has room for; returns the ids.
+  /// Where it throws, the session is empty. Throws FileError, FormatError for a file that is none
+  /// or is damaged, UnsupportedError where it is of another model, or of other weights, options or
+  /// instructions that change what is computed.
+  std::vector<std::int32_t> load_session(const std::filesystem::path& path, Session& session) const;
 
   /// Continues `prompt`; its special tokens are added as the tokenizer says. Throws
   /// UnsupportedError where the checkpoint has no tokenizer.
   Generation generate(std::string_view prompt, const GenerateOptions& options = {}) const;
   /// The same from ids.
   Generation generate(std::span<const std::int32_t> ids, const GenerateOptions& options = {}) const;
+  /// The same in a session of the caller's, which holds the first session.position() of `ids`
+  /// (fewer than all) already: only the others are computed. Afterwards it holds the first
+  /// session.position() of `ids` and the new ids. Borrows the session while it runs. Throws
+  /// PlanError where the session has no room for `ids`.
+  Generation generate(Session& session, std::span<const std::int32_t> ids,
+                      const GenerateOptions& options = {}) const;
 
   /// Appends ids[i] (at least one) to sessions[i], all of them in one pass over the weights (or as
   /// few as hold the rows), and returns the logits [sessions, vocab_size] after the last id of
@@ -145,6 +172,7 @@ class Model {
   std::vector<float> logits(const LogitsRequest& request) const;
 
  private:
+  friend class Chat;
   friend Model from_pretrained(const std::string& model, const LoadOptions& options);
   struct Impl;
   explicit Model(std::unique_ptr<Impl> impl);

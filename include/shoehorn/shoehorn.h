@@ -16,10 +16,14 @@
 //   inspect.h      what is in a checkpoint
 //   tokenizer.h    text to ids and back; detokenizer.h id by id
 //   logits_file.h  logits as safetensors files
+//   chat.h         conversations; chat_template.h messages to prompts
+//   pull.h         models from the hub
 //   machine.h      what this machine can do
 //   error.h        what is thrown
 #pragma once
 
+#include "shoehorn/chat.h"
+#include "shoehorn/chat_template.h"
 #include "shoehorn/convert.h"
 #include "shoehorn/detokenizer.h"
 #include "shoehorn/error.h"
@@ -30,6 +34,7 @@
 #include "shoehorn/model.h"
 #include "shoehorn/options.h"
 #include "shoehorn/plan.h"
+#include "shoehorn/pull.h"
 #include "shoehorn/quantization.h"
 #include "shoehorn/quantize.h"
 #include "shoehorn/tokenizer.h"

@@ -1,6 +1,7 @@
 #include "shoehorn/generation.h"
 
 #include <algorithm>
+#include <atomic>
 #include <optional>
 #include <span>
 #include <utility>
@@ -17,28 +18,51 @@
 namespace shoehorn {
 namespace {
 
-/// A session as the token loop sees it.
+/// A session as the token loop sees it: its own, or one of the caller's that holds the beginning of
+/// the prompt.
 class SessionLogits final : public LogitsSource {
  public:
   /// `on_card`: a CUDA device computes logits, which stay there where only the likeliest id counts.
-  SessionLogits(const Model& model, Session session, bool on_card)
-      : model_(model), session_(std::move(session)), on_card_(on_card) {}
+  SessionLogits(const Model& model, Session&& session, bool on_card)
+      : model_(model), own_(std::move(session)), session_(&*own_), on_card_(on_card) {
+    session_->cancel_by(&stopped_);
+  }
+  SessionLogits(const Model& model, Session& session, bool on_card)
+      : model_(model), session_(&session), cached_(session.position()), on_card_(on_card) {
+    session_->cancel_by(&stopped_);
+  }
+  ~SessionLogits() override { session_->cancel_by(nullptr); }
+  SessionLogits(const SessionLogits&) = delete;
+  SessionLogits& operator=(const SessionLogits&) = delete;
 
   std::span<const float> prefill(std::span<const std::int32_t> ids) override {
-    return session_.forward(ids);
+    return session_->forward(uncached(ids));
   }
-  std::span<const float> next(std::int32_t id) override { return session_.forward({&id, 1}); }
+  std::span<const float> next(std::int32_t id) override { return session_->forward({&id, 1}); }
   std::optional<std::int32_t> likeliest(std::span<const std::int32_t> ids) override {
     if (!on_card_) return std::nullopt;
-    Session* const session = &session_;
-    return model_.likeliest({&session, 1}, {&ids, 1}).front();
+    const std::span<const std::int32_t> fresh = prefilled_ ? ids : uncached(ids);
+    return model_.likeliest({&session_, 1}, {&fresh, 1}).front();
   }
-  std::int64_t capacity() const { return session_.capacity(); }
+  std::int64_t capacity() const { return session_->capacity(); }
+  std::int64_t cached() const { return cached_; }
+  /// A pass that is running ends by a CancelledError.
+  void stop() { stopped_.store(true, std::memory_order_relaxed); }
 
  private:
+  /// Of a prompt, what the session does not hold.
+  std::span<const std::int32_t> uncached(std::span<const std::int32_t> prompt) {
+    prefilled_ = true;
+    return prompt.subspan(static_cast<std::size_t>(cached_));
+  }
+
   const Model& model_;
-  Session session_;
+  std::optional<Session> own_;
+  Session* session_;
+  std::int64_t cached_ = 0;
+  bool prefilled_ = false;
   bool on_card_;
+  std::atomic<bool> stopped_{false};
 };
 
 }  // namespace
@@ -52,11 +76,13 @@ struct Generation::Impl {
   std::uint64_t disk_bytes_after_prefill = 0;
   bool done = false;
 
-  Impl(const Model& of, const LoadedModel& loaded, Session session, const Tokenizer* tokenizer,
-       std::span<const std::int32_t> ids, const GenerationConfig& config,
-       std::unique_ptr<TokenConstraint> constraint)
+  /// `session`: a Session of its own, or a Session& of the caller's.
+  template <typename SessionOrReference>
+  Impl(const Model& of, const LoadedModel& loaded, SessionOrReference&& session,
+       const Tokenizer* tokenizer, std::span<const std::int32_t> ids,
+       const GenerationConfig& config, std::unique_ptr<TokenConstraint> constraint)
       : model(&of),
-        source(of, std::move(session), loaded.head_on_card()),
+        source(of, std::forward<SessionOrReference>(session), loaded.head_on_card()),
         loop(source, tokenizer, ids, config, std::move(constraint)),
         disk_bytes_before(loaded.weights().stream_stats().bytes_read),
         disk_wait_before(loaded.weights().stream_stats().wait_s) {}
@@ -70,7 +96,13 @@ Generation& Generation::operator=(Generation&&) noexcept = default;
 bool Generation::next(std::string& piece) {
   piece.clear();
   while (!impl_->done && piece.empty()) {
-    impl_->done = !impl_->loop.step(piece);
+    try {
+      impl_->done = !impl_->loop.step(piece);
+    } catch (const CancelledError&) {
+      // In the midst of a pass, which left no trace: the loop ends before its next step.
+      impl_->loop.cancel();
+      impl_->done = !impl_->loop.step(piece);
+    }
     if (impl_->loop.result().ids.size() == 1) {
       impl_->disk_bytes_after_prefill = impl_->model->disk_bytes_read();
     }
@@ -80,6 +112,7 @@ bool Generation::next(std::string& piece) {
 
 void Generation::cancel() {
   impl_->loop.cancel();
+  impl_->source.stop();
 }
 const std::vector<std::int32_t>& Generation::ids() const {
   return impl_->loop.result().ids;
@@ -103,6 +136,12 @@ RunStats Generation::stats() const {
   stats.prefill_tok_s = result.prefill_tok_s();
   stats.decode_tok_s = result.decode_tok_s();
   stats.prompt_tokens = result.prompt_tokens;
+  stats.cached_tokens = impl_->source.cached();
+  if (stats.cached_tokens > 0) {
+    stats.prefill_tok_s *=
+        1 - static_cast<double>(stats.cached_tokens) /
+                static_cast<double>(std::max<std::int64_t>(result.prompt_tokens, 1));
+  }
   stats.new_tokens = static_cast<std::int64_t>(result.ids.size());
   stats.disk_bytes = model.disk_bytes_read() - impl_->disk_bytes_before;
   if (result.ids.size() > 1) {
@@ -112,8 +151,9 @@ RunStats Generation::stats() const {
   }
   stats.disk_wait_s = model.disk_wait_s() - impl_->disk_wait_before;
   stats.weight_bytes = model.weight_bytes();
-  stats.predicted_peak_bytes =
-      model.predicted_peak_bytes(impl_->source.capacity(), result.prompt_tokens);
+  stats.predicted_peak_bytes = model.predicted_peak_bytes(
+      impl_->source.capacity(),
+      std::max<std::int64_t>(result.prompt_tokens - stats.cached_tokens, 1));
   stats.measured_peak_bytes = process_memory().peak_rss_bytes;
   return stats;
 }
@@ -130,9 +170,10 @@ Generation Model::generate(std::string_view prompt, const GenerateOptions& optio
   return generate(encode_prompt(prompt), options);
 }
 
-Generation Model::generate(std::span<const std::int32_t> ids,
-                           const GenerateOptions& options) const {
-  const GenerationConfig config = generation_request(impl_->generation_config, options);
+namespace {
+
+/// Throws ArgumentError where `config` asks for more than one sequence.
+void check_one_sequence(const GenerationConfig& config) {
   if (config.num_beams > 1 || config.num_return_sequences > 1) {
     // Where the options do not say so, generation_config.json does; room for several sequences has
     // to be planned before the model is loaded.
@@ -141,11 +182,36 @@ Generation Model::generate(std::span<const std::int32_t> ids,
                                 ", and generate() makes one sequence: complete() makes all; `run` "
                                 "takes --num-beams and --num-return-sequences, 1 for one"));
   }
+}
+
+}  // namespace
+
+Generation Model::generate(std::span<const std::int32_t> ids,
+                           const GenerateOptions& options) const {
+  const GenerationConfig config = generation_request(impl_->generation_config, options);
+  check_one_sequence(config);
   const auto prompt = std::max<std::int64_t>(static_cast<std::int64_t>(ids.size()), 1);
   const GenerationConfig bounded = within_context(config, prompt, max_context());
   const std::int64_t positions = std::min(max_context(), prompt + config.max_new_tokens);
   return Generation(std::make_unique<Generation::Impl>(
       *this, *impl_->loaded, new_session(positions), impl_->tokenizer.get(), ids, bounded,
+      output_constraint(options, config, impl_->tokenizer.get(), vocab_size())));
+}
+
+Generation Model::generate(Session& session, std::span<const std::int32_t> ids,
+                           const GenerateOptions& options) const {
+  const GenerationConfig config = generation_request(impl_->generation_config, options);
+  check_one_sequence(config);
+  const auto prompt = static_cast<std::int64_t>(ids.size());
+  if (session.position() >= std::max<std::int64_t>(prompt, 1)) {
+    throw ArgumentError(str_cat("the session holds ", session.position(),
+                                " positions of a prompt of ", prompt,
+                                "; at least the last id has to be new"));
+  }
+  const GenerationConfig bounded =
+      within_context(config, std::max<std::int64_t>(prompt, 1), session.capacity());
+  return Generation(std::make_unique<Generation::Impl>(
+      *this, *impl_->loaded, session, impl_->tokenizer.get(), ids, bounded,
       output_constraint(options, config, impl_->tokenizer.get(), vocab_size())));
 }
 

@@ -19,7 +19,8 @@ BatchSequence Session::Impl::sequence(std::span<const std::int32_t> ids,
           .positions = positions,
           .kv = kv.get(),
           .call_length = start + static_cast<std::int64_t>(ids.size()),
-          .logits = wanted};
+          .logits = wanted,
+          .cancelled = cancelled};
 }
 
 void Session::Impl::run(std::span<const std::int32_t> ids, BatchSequence::Logits wanted,
@@ -49,6 +50,10 @@ std::int64_t Session::position() const {
 }
 std::int64_t Session::capacity() const {
   return impl_->kv->capacity();
+}
+
+void Session::cancel_by(const std::atomic<bool>* flag) {
+  impl_->cancelled = flag;
 }
 
 void Session::truncate(std::int64_t position) {

@@ -1,6 +1,7 @@
 // What a Session holds, for the files of this folder.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -15,6 +16,7 @@ struct Session::Impl {
   std::unique_ptr<KvCache> kv;
   std::vector<std::int32_t> positions;  // scratch
   std::vector<float> logits;            // of the last id
+  const std::atomic<bool>* cancelled = nullptr;
 
   /// `ids` as the next tokens; the positions are this session's scratch.
   BatchSequence sequence(std::span<const std::int32_t> ids, BatchSequence::Logits wanted);

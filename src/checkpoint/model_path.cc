@@ -44,22 +44,6 @@ bool is_plain_path(const std::string& path, std::size_t max_names) {
   }
 }
 
-struct HubName {
-  std::string repository;  // "org/name", or "name"
-  std::string revision;
-};
-
-std::optional<HubName> parse_hub_name(const std::string& model) {
-  const std::size_t at = model.find('@');
-  HubName name{.repository = model.substr(0, at),
-               .revision = at == std::string::npos ? "main" : model.substr(at + 1)};
-  constexpr std::size_t kMaxRevisionNames = 16;
-  if (!is_plain_path(name.repository, 2) || !is_plain_path(name.revision, kMaxRevisionNames)) {
-    return std::nullopt;
-  }
-  return name;
-}
-
 // models--org--name.
 std::string cache_folder_name(const std::string& repository) {
   std::string name = "models--" + repository;
@@ -84,25 +68,43 @@ std::string expand_home(const std::string& path, const Environment& environment)
   return environment("HOME").value_or("~") + path.substr(1);
 }
 
+/// The folder that a variable names; nothing where it is unset.
+std::optional<fs::path> named_folder(const char* name, const Environment& environment) {
+  const auto value = environment(name);
+  if (!value || value->empty()) return std::nullopt;
+  return fs::path(expand_home(*value, environment));
+}
+
 }  // namespace
+
+std::optional<HubModelName> parse_hub_model_name(const std::string& model) {
+  const std::size_t at = model.find('@');
+  HubModelName name{.repository = model.substr(0, at),
+                    .revision = at == std::string::npos ? "main" : model.substr(at + 1)};
+  constexpr std::size_t kMaxRevisionNames = 16;
+  if (!is_plain_path(name.repository, 2) || !is_plain_path(name.revision, kMaxRevisionNames)) {
+    return std::nullopt;
+  }
+  return name;
+}
 
 std::optional<std::string> process_environment(const std::string& name) {
   const char* value = std::getenv(name.c_str());
   return value == nullptr ? std::nullopt : std::optional<std::string>(value);
 }
 
-std::filesystem::path hub_cache_folder(const Environment& environment) {
-  const auto folder = [&](const char* name) -> std::optional<fs::path> {
-    const auto value = environment(name);
-    if (!value || value->empty()) return std::nullopt;
-    return fs::path(expand_home(*value, environment));
-  };
-  if (const auto cache = folder("HF_HUB_CACHE")) return *cache;
-  if (const auto cache = folder("HUGGINGFACE_HUB_CACHE")) return *cache;
-  if (const auto home = folder("HF_HOME")) return *home / "hub";
-  if (const auto cache = folder("XDG_CACHE_HOME")) return *cache / "huggingface" / "hub";
-  if (const auto home = folder("HOME")) return *home / ".cache" / "huggingface" / "hub";
+std::filesystem::path hub_home_folder(const Environment& environment) {
+  if (const auto home = named_folder("HF_HOME", environment)) return *home;
+  if (const auto cache = named_folder("XDG_CACHE_HOME", environment)) return *cache / "huggingface";
+  if (const auto home = named_folder("HOME", environment)) return *home / ".cache" / "huggingface";
   return {};
+}
+
+std::filesystem::path hub_cache_folder(const Environment& environment) {
+  if (const auto cache = named_folder("HF_HUB_CACHE", environment)) return *cache;
+  if (const auto cache = named_folder("HUGGINGFACE_HUB_CACHE", environment)) return *cache;
+  const fs::path home = hub_home_folder(environment);
+  return home.empty() ? home : home / "hub";
 }
 
 std::filesystem::path resolve_model_path(const std::string& model,
@@ -110,7 +112,7 @@ std::filesystem::path resolve_model_path(const std::string& model,
   if (model.empty()) throw ArgumentError("no model was named");
   if (is_there(model)) return model;
   std::vector<fs::path> looked = {fs::absolute(model)};
-  const auto name = parse_hub_name(model);
+  const auto name = parse_hub_model_name(model);
   if (name && !hub_cache.empty()) {
     const fs::path repository = hub_cache / cache_folder_name(name->repository);
     const fs::path ref = repository / "refs" / name->revision;
@@ -122,6 +124,9 @@ std::filesystem::path resolve_model_path(const std::string& model,
   }
   std::string places;
   for (const fs::path& place : looked) places += "\n  " + place.string();
+  if (name && name->repository.find('/') != std::string::npos) {
+    places += str_cat("\nif the hub has it, `shoehorn pull ", model, "` fetches it");
+  }
   throw FileError(model, str_cat("there is no such model; looked for", places));
 }
 

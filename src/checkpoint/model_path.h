@@ -15,6 +15,18 @@ using Environment = std::function<std::optional<std::string>(const std::string&)
 /// The variables of this process.
 std::optional<std::string> process_environment(const std::string& name);
 
+/// $HF_HOME, else $XDG_CACHE_HOME/huggingface, else ~/.cache/huggingface. Empty where not even
+/// $HOME is set.
+std::filesystem::path hub_home_folder(const Environment& environment = process_environment);
+
+/// A model of the hub.
+struct HubModelName {
+  std::string repository;  // "org/name", or "name"
+  std::string revision;    // "main" where none is written
+};
+/// Of `org/name`, `name`, `org/name@revision`; nothing where `model` is none of them.
+std::optional<HubModelName> parse_hub_model_name(const std::string& model);
+
 /// Where huggingface_hub keeps its snapshots: $HF_HUB_CACHE, else $HUGGINGFACE_HUB_CACHE, else
 /// $HF_HOME/hub, else $XDG_CACHE_HOME/huggingface/hub, else ~/.cache/huggingface/hub. Empty where
 /// not even $HOME is set.

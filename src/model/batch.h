@@ -1,6 +1,7 @@
 // What one pass computes: new tokens of one or several sequences, side by side as rows.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -21,6 +22,8 @@ struct BatchSequence {
   std::int64_t start = 0;
   /// Logits of every token, or of the last one, or (a pass in the midst of a prompt) of none.
   enum class Logits { kNone, kLast, kAll } logits = Logits::kLast;
+  /// Once true, nobody waits for this sequence any more; may be null.
+  const std::atomic<bool>* cancelled = nullptr;
 };
 
 struct Batch {

@@ -1,5 +1,7 @@
 #include "model/pass_flight.h"
 
+#include "shoehorn/cancelled.h"
+
 #include "model/blocks.h"
 
 namespace shoehorn {
@@ -34,6 +36,16 @@ PassResult part_of(const PassResult& result, std::size_t first, std::size_t coun
                    std::size_t vocab) {
   if (!result.likeliest.empty()) return {{}, result.likeliest.subspan(first, count)};
   return {result.logits.subspan(first * vocab, count * vocab), {}};
+}
+
+/// Throws CancelledError where nobody waits for any sequence.
+void check_cancelled(const std::deque<Pass>& passes) {
+  for (const Pass& pass : passes) {
+    for (const BatchSequence& sequence : pass.batch().sequences) {
+      if (sequence.cancelled == nullptr || !sequence.cancelled->load()) return;
+    }
+  }
+  throw CancelledError("the pass was cancelled");
 }
 
 }  // namespace
@@ -73,6 +85,7 @@ void PassFlight::forward(WeightStore& weights, const PassResult& result) const {
     x.move_to(device);
     const WeightStore::Lease w = weights.take(group, runtime_.on(device).queue);
     for (std::size_t i = 0; i < passes_.size(); ++i) {
+      check_cancelled(passes_);
       architecture_.decoder_layer(w, layer, passes_[i], x[i], device, runtime_);
     }
   }

@@ -200,6 +200,13 @@ std::string ChatTemplate::render(const std::vector<ChatMessage>& messages,
   return render(prepend_members(members, variables_json));
 }
 
+std::optional<std::string_view> ChatTemplate::special_token(std::string_view name) const {
+  for (const auto& [token, text] : impl_->special_tokens) {
+    if (token == name) return text;
+  }
+  return std::nullopt;
+}
+
 std::vector<std::string> ChatTemplate::names() const {
   std::vector<std::string> result;
   for (const Impl::Named& named : impl_->templates) result.push_back(named.name);

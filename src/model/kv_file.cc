@@ -1,0 +1,211 @@
+#include "model/kv_file.h"
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <string>
+
+#include "shoehorn/error.h"
+
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/str_cat.h"
+#include "base/written_file.h"
+
+namespace shoehorn {
+namespace {
+
+static_assert(std::endian::native == std::endian::little);
+
+constexpr std::string_view kMagic = "shoehorn KV 1\n";
+constexpr std::size_t kMaxKeyBytes = 1U << 20;
+constexpr std::size_t kDigestBytes = 64;
+
+template <typename T>
+std::span<const std::byte> bytes_of(const T& value) {
+  return std::as_bytes(std::span(&value, 1));
+}
+
+/// One half of a layer: rows of `row_bytes`, `capacity` of them for every head.
+struct Half {
+  std::byte* data = nullptr;
+  std::int64_t heads = 0;
+  std::int64_t capacity = 0;
+  std::size_t row_bytes = 0;
+
+  std::span<std::byte> rows(std::int64_t head, std::int64_t count) const {
+    const auto begin = static_cast<std::size_t>(head * capacity) * row_bytes;
+    return {data + begin, static_cast<std::size_t>(count) * row_bytes};
+  }
+};
+
+std::vector<Half> halves_of(KvCache& kv, const std::filesystem::path& path) {
+  std::vector<Half> halves;
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(kv.layers()); ++i) {
+    if (kv.device(i).kind == DeviceKind::kCuda) {
+      throw UnsupportedError(str_cat(path.string(),
+                                     ": a prompt cache is of keys and values in host memory; those "
+                                     "of a CUDA device are not saved"));
+    }
+    const KvCacheView view = kv.layer(i);
+    const bool plain =
+        view.dtype == DType::kF32 || view.dtype == DType::kF16 || view.dtype == DType::kBF16;
+    if (!plain) {
+      throw UnsupportedError(str_cat(path.string(), ": a prompt cache holds keys and values of ",
+                                     "float32, float16 or bfloat16 (--kv-dtype), not of ",
+                                     to_string(view.dtype)));
+    }
+    const auto row_bytes = [&](std::int64_t width) {
+      return packed_bytes(view.dtype, width).value();
+    };
+    halves.push_back({view.keys, view.kv_heads, view.capacity, row_bytes(view.head_dim)});
+    halves.push_back({view.values, view.kv_heads, view.capacity, row_bytes(view.value_width())});
+  }
+  return halves;
+}
+
+class Writer {
+ public:
+  explicit Writer(const std::filesystem::path& path) : file_(path) {}
+  void put(std::span<const std::byte> bytes) {
+    hash_.update(bytes);
+    file_.write(bytes);
+  }
+  void finish() {
+    const std::string digest = hash_.hex_digest();
+    file_.write(std::as_bytes(std::span(digest)));
+    file_.commit();
+  }
+
+ private:
+  WrittenFile file_;
+  Sha256 hash_;
+};
+
+class Reader {
+ public:
+  explicit Reader(const std::filesystem::path& path) : file_(path) {}
+
+  void get(std::span<std::byte> out) {
+    if (out.size() > left()) fail("ends early");
+    file_.read_at(at_, out);
+    hash_.update(out);
+    at_ += out.size();
+  }
+  void skip(std::size_t bytes) {
+    std::vector<std::byte> buffer(std::min<std::size_t>(bytes, 1U << 20));
+    for (std::size_t taken = 0; bytes > 0; bytes -= taken) {
+      taken = std::min(bytes, buffer.size());
+      get(std::span(buffer).first(taken));
+    }
+  }
+  template <typename T>
+  T get() {
+    T value{};
+    get(std::as_writable_bytes(std::span(&value, 1)));
+    return value;
+  }
+  std::uint64_t left() const { return file_.size() - at_; }
+  void check_digest() {
+    const std::string expected = hash_.hex_digest();
+    if (left() != kDigestBytes) fail("has another length than it says");
+    std::string found(kDigestBytes, '\0');
+    file_.read_at(at_, std::as_writable_bytes(std::span(found)));
+    if (found != expected) fail("is damaged: its hash differs");
+  }
+  [[noreturn]] void fail(std::string_view what) const {
+    throw FormatError(file_.path(),
+                      str_cat(what, "; remove the file, or name another for the prompt cache"));
+  }
+
+ private:
+  File file_;
+  std::uint64_t at_ = 0;
+  Sha256 hash_;
+};
+
+void check_key(Reader& reader, std::string_view key, const std::filesystem::path& path) {
+  std::string magic(kMagic.size(), '\0');
+  if (reader.left() < magic.size()) reader.fail("is no prompt cache");
+  reader.get(std::as_writable_bytes(std::span(magic)));
+  if (magic != kMagic) reader.fail("is no prompt cache");
+  const auto bytes = reader.get<std::uint64_t>();
+  if (bytes > kMaxKeyBytes) reader.fail("is no prompt cache that can be read");
+  std::string found(bytes, '\0');
+  reader.get(std::as_writable_bytes(std::span(found)));
+  if (found != key) {
+    throw UnsupportedError(str_cat(path.string(),
+                                   ": was written for another model, or with other options for its "
+                                   "weights, its KV cache or its instruction set"));
+  }
+}
+
+std::vector<std::int32_t> read_ids(Reader& reader, std::int64_t vocab_size) {
+  const auto count = reader.get<std::uint64_t>();
+  if (count > reader.left() / sizeof(std::int32_t))
+    reader.fail("is no prompt cache that can be read");
+  std::vector<std::int32_t> ids(count);
+  reader.get(std::as_writable_bytes(std::span(ids)));
+  const auto known = [vocab_size](std::int32_t id) { return id >= 0 && id < vocab_size; };
+  if (!std::ranges::all_of(ids, known)) reader.fail("names ids that the model does not have");
+  return ids;
+}
+
+void read_all(Reader& reader, const std::vector<Half>& halves, std::int64_t stored, KvCache& kv) {
+  const std::int64_t taken = std::min(stored, kv.capacity());
+  std::uint64_t expected = kDigestBytes;
+  for (const Half& half : halves) {
+    // Neither can overflow: the ids of as many positions lie in the same file.
+    expected += static_cast<std::uint64_t>(half.heads) * static_cast<std::uint64_t>(stored) *
+                half.row_bytes;
+  }
+  if (reader.left() != expected) reader.fail("has another length than it says");
+  for (const Half& half : halves) {
+    for (std::int64_t head = 0; head < half.heads; ++head) {
+      reader.get(half.rows(head, taken));
+      reader.skip(static_cast<std::size_t>(stored - taken) * half.row_bytes);
+    }
+  }
+  reader.check_digest();
+  kv.advance(taken);
+}
+
+}  // namespace
+
+void write_kv_file(const std::filesystem::path& path, std::string_view key,
+                   std::span<const std::int32_t> ids, KvCache& kv) {
+  assert(static_cast<std::int64_t>(ids.size()) == kv.length() && key.size() <= kMaxKeyBytes);
+  const std::vector<Half> halves = halves_of(kv, path);
+  Writer writer(path);
+  writer.put(std::as_bytes(std::span(kMagic)));
+  writer.put(bytes_of(std::uint64_t{key.size()}));
+  writer.put(std::as_bytes(std::span(key)));
+  writer.put(bytes_of(std::uint64_t{ids.size()}));
+  writer.put(std::as_bytes(ids));
+  writer.put(bytes_of(kv.rope_state().longest_call));
+  for (const Half& half : halves) {
+    for (std::int64_t head = 0; head < half.heads; ++head) {
+      writer.put(half.rows(head, kv.length()));
+    }
+  }
+  writer.finish();
+}
+
+std::vector<std::int32_t> read_kv_file(const std::filesystem::path& path, std::string_view key,
+                                       std::int64_t vocab_size, KvCache& kv) {
+  kv.truncate(0);
+  const std::vector<Half> halves = halves_of(kv, path);
+  Reader reader(path);
+  check_key(reader, key, path);
+  std::vector<std::int32_t> ids = read_ids(reader, vocab_size);
+  const auto longest_call = reader.get<std::int64_t>();
+  if (longest_call < 0 || longest_call > (std::int64_t{1} << 32)) {
+    reader.fail("is no prompt cache that can be read");
+  }
+  read_all(reader, halves, static_cast<std::int64_t>(ids.size()), kv);
+  kv.rope_state().longest_call = longest_call;
+  ids.resize(static_cast<std::size_t>(kv.length()));
+  return ids;
+}
+
+}  // namespace shoehorn
