@@ -50,6 +50,8 @@ struct Generation::Impl {
   std::uint64_t disk_bytes_before;
   double disk_wait_before;
   std::uint64_t disk_bytes_after_prefill = 0;
+  const LoadedModel* loaded;
+  std::vector<GroupTime> groups_after_prefill = {};
   bool done = false;
 
   Impl(const Model& of, const LoadedModel& loaded, Session session, const Tokenizer* tokenizer,
@@ -59,7 +61,8 @@ struct Generation::Impl {
         source(of, std::move(session), loaded.head_on_card()),
         loop(source, tokenizer, ids, config, std::move(constraint)),
         disk_bytes_before(loaded.weights().stream_stats().bytes_read),
-        disk_wait_before(loaded.weights().stream_stats().wait_s) {}
+        disk_wait_before(loaded.weights().stream_stats().wait_s),
+        loaded(&loaded) {}
 };
 
 Generation::Generation(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -73,6 +76,7 @@ bool Generation::next(std::string& piece) {
     impl_->done = !impl_->loop.step(piece);
     if (impl_->loop.result().ids.size() == 1) {
       impl_->disk_bytes_after_prefill = impl_->model->disk_bytes_read();
+      impl_->groups_after_prefill = impl_->loaded->weights().group_times();
     }
   }
   return !piece.empty();
@@ -93,6 +97,25 @@ const std::vector<TokenLogprob>& Generation::logprobs() const {
 FinishReason Generation::finish_reason() const {
   return impl_->loop.result().finish_reason;
 }
+
+namespace {
+
+std::vector<GroupUse> groups_since(const std::vector<GroupTime>& before,
+                                   const WeightStore& weights) {
+  std::vector<GroupUse> groups;
+  if (before.empty()) return groups;
+  const std::vector<GroupTime> now = weights.group_times();
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    if (now[i].passes == before[i].passes) continue;
+    groups.push_back({.group = weights.groups()[i].name,
+                      .passes = now[i].passes - before[i].passes,
+                      .wait_s = now[i].wait_s - before[i].wait_s,
+                      .busy_s = now[i].busy_s - before[i].busy_s});
+  }
+  return groups;
+}
+
+}  // namespace
 
 RunStats Generation::stats() const {
   const TokenLoopResult& result = impl_->loop.result();
@@ -115,6 +138,7 @@ RunStats Generation::stats() const {
   stats.predicted_peak_bytes =
       model.predicted_peak_bytes(impl_->source.capacity(), result.prompt_tokens);
   stats.measured_peak_bytes = process_memory().peak_rss_bytes;
+  stats.groups = groups_since(impl_->groups_after_prefill, impl_->loaded->weights());
   return stats;
 }
 
