@@ -36,6 +36,7 @@ struct BenchFlags {
   std::int64_t batch = 1;
   int repetitions = 3;
   bool no_probe = false;
+  bool predict = false;
   bool json = false;
 };
 
@@ -101,6 +102,7 @@ BenchResult measure(const BenchFlags& flags) {
   LoadOptions options = flags.load.load();
   if (options.max_context == 0) options.max_context = positions;
   options.max_batch = std::max(options.max_batch, flags.batch);
+  options.measure_rates = flags.predict;
   const Model model = from_pretrained(flags.load.model, options);
   BenchResult result;
   result.batch = flags.batch;
@@ -174,7 +176,13 @@ nlohmann::ordered_json to_json(const BenchResult& r, const MachineRates& rates) 
            rates.f32_flops > 0 ? r.prefill_flops_s / rates.f32_flops : 0.0}};
 }
 
-void print_text(const BenchResult& r, const MachineRates& rates) {
+void print_json(const BenchFlags& flags, const BenchResult& result, const MachineRates& rates) {
+  nlohmann::ordered_json json = to_json(result, rates);
+  if (flags.predict) json["predicted"] = result.plan["predicted"];
+  std::cout << json.dump() << '\n';
+}
+
+void print_text(const BenchFlags& flags, const BenchResult& r, const MachineRates& rates) {
   const auto json = to_json(r, rates);
   std::cout << std::fixed << std::setprecision(2) << "load         " << r.load_s << " s\n"
             << "first token  " << r.ttft_s << " s\n"
@@ -186,6 +194,10 @@ void print_text(const BenchResult& r, const MachineRates& rates) {
             << human_bytes(r.predicted_peak) << " predicted\n"
             << "probes       memory " << rates.memory_bytes_s / 1e9 << " GB/s, drive "
             << rates.disk_bytes_s / 1e9 << " GB/s, f32 " << rates.f32_flops / 1e9 << " GFLOP/s\n";
+  if (!flags.predict) return;
+  const auto& predicted = r.plan["predicted"];
+  std::cout << "predicted    " << predicted["decode_tok_s"].get<double>() << " tok/s, bound by "
+            << predicted["bound_by"].get<std::string>() << '\n';
 }
 
 void run(const BenchFlags& flags) {
@@ -198,9 +210,9 @@ void run(const BenchFlags& flags) {
     rates = measure_machine(probe);
   }
   if (flags.json) {
-    std::cout << to_json(result, rates).dump() << '\n';
+    print_json(flags, result, rates);
   } else {
-    print_text(result, rates);
+    print_text(flags, result, rates);
   }
 }
 
@@ -228,6 +240,8 @@ void add_bench(CLI::App& app) {
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
   command->add_flag("--no-probe", flags->no_probe, "Does not measure the machine");
+  command->add_flag("--predict", flags->predict,
+                    "Measures rates before loading, and adds what the plan predicts from them");
   command->add_flag("--json", flags->json, "Prints one JSON object");
   command->callback([flags] { run(*flags); });
 }

@@ -17,5 +17,6 @@ void add_eval(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_quantize(CLI::App& app);
 void add_doctor(CLI::App& app);
+void add_cache(CLI::App& app);
 
 }  // namespace shoehorn::cli

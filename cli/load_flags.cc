@@ -1,29 +1,44 @@
 #include "load_flags.h"
 
+#include <map>
 #include <memory>
 #include <sstream>
+#include <string>
 
 #include "shoehorn/error.h"
 
 #include "load_progress.h"
 
 namespace shoehorn::cli {
+namespace {
+
+/// "A=B,C=D".
+std::map<std::string, std::string> parse_pairs(const std::string& option, const std::string& text,
+                                               const std::string& what,
+                                               const std::string& example) {
+  std::map<std::string, std::string> pairs;
+  std::istringstream items(text);
+  for (std::string item; std::getline(items, item, ',');) {
+    const std::size_t equals = item.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == item.size()) {
+      throw ArgumentError(option + " " + text + ": \"" + item + "\" is not " + what +
+                          "; write for example " + example);
+    }
+    const std::string device = item.substr(0, equals);
+    if (!pairs.emplace(device, item.substr(equals + 1)).second) {
+      throw ArgumentError(option + " names " + device + " twice");
+    }
+  }
+  return pairs;
+}
+
+}  // namespace
 
 LoadOptions LoadFlags::load() const {
   if (model.empty()) throw ArgumentError("name a MODEL, or a shape with --synthetic");
   LoadOptions result = options;
-  std::istringstream items(max_memory);
-  for (std::string item; std::getline(items, item, ',');) {
-    const std::size_t equals = item.find('=');
-    if (equals == std::string::npos || equals == 0 || equals + 1 == item.size()) {
-      throw ArgumentError("--max-memory " + max_memory + ": \"" + item +
-                          "\" is not DEVICE=SIZE; write for example 0=10GiB,cpu=6GiB");
-    }
-    const std::string device = item.substr(0, equals);
-    if (!result.max_memory.emplace(device, item.substr(equals + 1)).second) {
-      throw ArgumentError("--max-memory names " + device + " twice");
-    }
-  }
+  result.max_memory = parse_pairs("--max-memory", max_memory, "DEVICE=SIZE", "0=10GiB,cpu=6GiB");
+  result.tier_dtype = parse_pairs("--tier-dtype", tier_dtype, "DEVICE=TYPE", "disk=nf4,cpu=int8");
   std::istringstream classes(no_split);
   for (std::string name; std::getline(classes, name, ',');) {
     if (!name.empty()) result.no_split_module_classes.push_back(name);
@@ -116,6 +131,10 @@ void add_quantization_flags(CLI::App& command, LoadFlags& flags) {
       .add_flag("--verify-weights", o.verify_weights,
                 "Compare what is streamed with the first time it was read")
       ->group(group);
+  command
+      .add_option("--offload-cache-limit", o.offload_cache_limit,
+                  "At most so much is kept there, e.g. 50GiB; the least recently used goes first")
+      ->group(group);
 }
 
 }  // namespace
@@ -161,6 +180,11 @@ void add_load_flags(CLI::App& command, LoadFlags& flags) {
       ->group(group);
   command.add_option("--dtype,--torch-dtype", o.dtype, "Type of the weights in memory")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}))
+      ->group(group);
+  command
+      .add_option("--tier-dtype", flags.tier_dtype,
+                  "Linear weights by where they live, e.g. disk=nf4,cpu=int8: auto, float32, "
+                  "bfloat16, float16, int8, nf4, fp4")
       ->group(group);
   command.add_option("--kv-dtype", o.kv_dtype, "Type of the KV cache")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16", "int8"}))

@@ -14,6 +14,7 @@ struct LoadFlags {
   std::string model;
   std::string max_memory;  // "0=10GiB,cpu=6GiB"
   std::string no_split;    // "A,B"
+  std::string tier_dtype;  // "disk=nf4,cpu=int8"
   BitsAndBytesConfig quantization;
   std::string compute_dtype;  // --bnb-4bit-compute-dtype; empty: not given
   double threshold = 6.0;

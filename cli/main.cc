@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
   shoehorn::cli::add_bench(app);
   shoehorn::cli::add_eval(app);
   shoehorn::cli::add_doctor(app);
+  shoehorn::cli::add_cache(app);
   try {
     app.parse(argc, argv);
     std::cout.flush();

@@ -21,6 +21,7 @@ struct PlanFlags {
   std::string tree;
   std::string svg;
   bool json = false;
+  bool explain = false;
 };
 
 std::string read_file(const std::string& path) {
@@ -46,6 +47,9 @@ void run(const PlanFlags& flags) {
     std::cout << report.json << '\n';
   } else {
     std::cout << (shows_unicode() ? report.text : report.text_ascii);
+    if (flags.explain) {
+      std::cout << '\n' << (shows_unicode() ? report.explain : report.explain_ascii);
+    }
   }
 }
 
@@ -65,7 +69,9 @@ void add_plan(CLI::App& app) {
                       "Devices and rates to assume: 0=80GiB@4.3TB/s,link=50GB/s,disk=2GB/s");
   command->add_option("--svg", flags->svg, "Writes a picture of the plan to this file");
   command->add_option("--tree", flags->tree, "Plans every case of a JSON file, see docs/cli.md");
-  command->add_flag("--json", flags->json, "Prints JSON");
+  command->add_flag("--explain", flags->explain,
+                    "A row for each layer: where it lives and runs, what it reads, milliseconds");
+  command->add_flag("--json", flags->json, "Prints JSON, the rows of --explain included");
   command->callback([flags] { run(*flags); });
 }
 

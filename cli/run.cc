@@ -37,6 +37,7 @@ struct RunFlags {
   std::string json_schema;  // JSON, or a file with it
   bool json = false;
   bool stats = false;
+  bool explain = false;
   std::int64_t max_new_tokens = 256;
   std::string do_sample;
   GenerateOptions generate;
@@ -102,6 +103,17 @@ GenerateOptions generate_options(const RunFlags& flags) {
   return options;
 }
 
+nlohmann::ordered_json groups_json(const std::vector<GroupUse>& groups) {
+  nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  for (const GroupUse& group : groups) {
+    all.push_back({{"group", group.group},
+                   {"passes", group.passes},
+                   {"wait_s", group.wait_s},
+                   {"busy_s", group.busy_s}});
+  }
+  return all;
+}
+
 nlohmann::ordered_json stats_json(const RunStats& s, FinishReason reason) {
   return {
       {"finish_reason", to_string(reason)},
@@ -116,7 +128,8 @@ nlohmann::ordered_json stats_json(const RunStats& s, FinishReason reason) {
       {"disk_bytes", s.disk_bytes},
       {"disk_bytes_per_token", s.disk_bytes_per_token},
       {"disk_wait_s", s.disk_wait_s},
-      {"peak_bytes", {{"predicted", s.predicted_peak_bytes}, {"measured", s.measured_peak_bytes}}}};
+      {"peak_bytes", {{"predicted", s.predicted_peak_bytes}, {"measured", s.measured_peak_bytes}}},
+      {"groups", groups_json(s.groups)}};
 }
 
 std::string stats_text(const RunStats& s) {
@@ -213,12 +226,16 @@ void run_one(const RunFlags& flags, const Model& model, const std::vector<std::i
     nlohmann::ordered_json result = {{"ids", generation.ids()}, {"text", generation.text()}};
     if (options.logprobs) result["logprobs"] = logprobs_json(generation.logprobs());
     result["stats"] = stats_json(stats, generation.finish_reason());
+    if (flags.explain) result["plan"] = nlohmann::ordered_json::parse(model.plan_json());
     print_json(result);
   } else {
     if (model.tokenizer() == nullptr) print_ids(generation.ids());
     std::cout << '\n';
   }
   if (flags.stats) std::cerr << stats_text(stats);
+  if (flags.stats && flags.explain && !stats.groups.empty()) {
+    std::cerr << model.explain(stats.groups, shows_unicode());
+  }
   const auto prompt = static_cast<std::int64_t>(ids.size());
   // All but the last id of a prompt that was there already is as good as the whole.
   if (session && session->position() >= prompt && cached + 1 < prompt) {
@@ -265,7 +282,9 @@ void run(const RunFlags& flags, int& exit_code) {
   const auto prompt_count = static_cast<std::int64_t>(std::max<std::size_t>(texts.size(), 1));
   LoadOptions load = flags.load.load();
   load.max_batch = std::max(load.max_batch, beams ? each : each * prompt_count);
+  load.measure_rates = flags.explain;
   const Model model = from_pretrained(flags.load.model, load);
+  if (flags.explain) std::cerr << model.explain({}, shows_unicode());
   std::vector<std::vector<std::int32_t>> prompts;
   if (!flags.ids.empty()) prompts.push_back(flags.ids);
   for (const std::string& text : texts) {
@@ -363,6 +382,9 @@ void add_run(CLI::App& app, int& exit_code) {
       ->delimiter(',');
   command->add_flag("--ignore-eos", g.ignore_eos, "Goes on past end-of-text tokens");
   command->add_flag("--stats", flags->stats, "Prints times, rates and memory to stderr");
+  command->add_flag("--explain", flags->explain,
+                    "Prints to stderr where every layer lives and runs, and how long that takes;\n"
+                    "with --stats what was measured too");
   command->add_flag("--json", flags->json, "Prints one JSON object: ids, text, stats");
   command->callback([flags, command, &exit_code] {
     if (flags->prompts_file.empty()) return run(*flags, exit_code);

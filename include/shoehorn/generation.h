@@ -15,6 +15,14 @@ namespace shoehorn {
 
 class Model;
 
+/// A group of weights (a layer, the head) in the passes of a run.
+struct GroupUse {
+  std::string group;         ///< "model.layers.3"
+  std::uint64_t passes = 0;  ///< that took it
+  double wait_s = 0;         ///< of all of them, for its weights to come
+  double busy_s = 0;         ///< of all of them, computing with it on the CPU
+};
+
 /// What a run did and took.
 struct RunStats {
   double load_s = 0;
@@ -30,6 +38,7 @@ struct RunStats {
   std::uint64_t weight_bytes = 0;          // read by one pass, wherever they live
   std::uint64_t predicted_peak_bytes = 0;  // resident memory of the process
   std::uint64_t measured_peak_bytes = 0;
+  std::vector<GroupUse> groups = {};  // of the passes after the prompt
 };
 
 /// How likely a token was.

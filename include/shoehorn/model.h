@@ -87,6 +87,9 @@ class Model {
   /// The plan it was loaded by, as `plan` prints it.
   const std::string& plan_text() const;
   const std::string& plan_json() const;
+  /// The plan group by group as a table: where it lives and runs, what it reads, how long that
+  /// takes; with `measured`, the same of these passes beside it.
+  std::string explain(const std::vector<GroupUse>& measured = {}, bool unicode = true) const;
   /// Resident memory of the process that the plan predicts for a session of `positions` positions
   /// that is given at most `longest_call` ids at once; or of several such sessions, given that many
   /// together.

@@ -30,6 +30,10 @@ struct LoadOptions {
   std::vector<std::string> no_split_module_classes = {};
   /// "auto" (as stored), "float32", "bfloat16", "float16": the type of the weights in memory.
   std::string dtype = "auto";
+  /// Another form of linear weights by where the plan puts them: device ("disk", "cpu", "0",
+  /// "cuda", "virtual", ...) → "bfloat16", "float16", "float32", "int8", "nf4", "fp4", or "auto",
+  /// what dtype and quantization_config say. What quantization would leave as it is stays so.
+  std::map<std::string, std::string> tier_dtype = {};
   /// Quantize while loading, or how to compute with what is quantized already.
   std::optional<BitsAndBytesConfig> quantization_config = {};
   /// "none", "cpu" or "cuda": whose rule holds where bitsandbytes differs from itself (the codes of
@@ -43,6 +47,9 @@ struct LoadOptions {
   /// Keep a checksum of everything that is streamed from the first time that it is read, and
   /// compare it every other time.
   bool verify_weights = false;
+  /// "50GiB": all that may be kept there; what was not used for longest goes first. Empty: no
+  /// limit.
+  std::string offload_cache_limit = {};
   /// Type of the KV cache: "float32", "bfloat16", "float16"; "int8", with a scale for every
   /// position and head; "auto": 16 bits of the model's kind, 32 for a float32 model.
   std::string kv_dtype = "auto";
@@ -62,6 +69,9 @@ struct LoadOptions {
   /// what a model of that shape needs and how fast it runs. No tokenizer, no files.
   bool synthetic = false;
   std::uint64_t synthetic_seed = 0;
+  /// Predict from rates measured now, as plan() does, which takes about a second; else from those
+  /// of a usual machine. The placement is the same.
+  bool measure_rates = false;
   /// Unexpected tensors in the checkpoint are an error, not a warning.
   bool strict = false;
   /// Told about long work: its name, how many of how many bytes are done. May be empty; called from

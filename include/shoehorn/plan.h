@@ -13,8 +13,10 @@ struct PlanReport {
   HfDeviceMap device_map;
   std::string text;        // a table and a bar per device, drawn with block characters
   std::string text_ascii;  // the same without them
-  std::string json;        // one object, see docs/cli.md
-  std::string svg;         // a picture of where every module went
+  std::string explain;     // a row for each group of weights in a pass
+  std::string explain_ascii;
+  std::string json;  // one object, see docs/cli.md
+  std::string svg;   // a picture of where every module went
 };
 
 struct PlanOptions {

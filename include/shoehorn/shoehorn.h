@@ -11,6 +11,7 @@
 //   model.h        from_pretrained, Model, Session
 //   generation.h   text as it comes
 //   plan.h         where everything would go
+//   cache.h        weights kept for the next run
 //   convert.h      a plain safetensors folder of any checkpoint
 //   quantize.h     a folder in 8 or 4 bits that transformers opens
 //   inspect.h      what is in a checkpoint
@@ -22,6 +23,7 @@
 //   error.h        what is thrown
 #pragma once
 
+#include "shoehorn/cache.h"
 #include "shoehorn/chat.h"
 #include "shoehorn/chat_template.h"
 #include "shoehorn/convert.h"

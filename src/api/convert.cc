@@ -17,6 +17,7 @@ ConvertReport convert(const std::string& model, const std::filesystem::path& out
   if (quantization && (quantization->load_in_8bit || quantization->load_in_4bit)) {
     throw ArgumentError("convert writes plain weights; quantize writes 8 and 4 bits");
   }
+  refuse_tiers(options.load, "convert");
   const OpenedModel opened = open_model(model, options.load);
   const QuantizeReport written = write_model_folder(
       opened, {.load = options.load, .max_shard_size = options.max_shard_size, .dequantize = true},

@@ -74,6 +74,8 @@ struct Generation::Impl {
   std::uint64_t disk_bytes_before;
   double disk_wait_before;
   std::uint64_t disk_bytes_after_prefill = 0;
+  const LoadedModel* loaded;
+  std::vector<GroupTime> groups_after_prefill = {};
   bool done = false;
 
   /// `session`: a Session of its own, or a Session& of the caller's.
@@ -85,7 +87,8 @@ struct Generation::Impl {
         source(of, std::forward<SessionOrReference>(session), loaded.head_on_card()),
         loop(source, tokenizer, ids, config, std::move(constraint)),
         disk_bytes_before(loaded.weights().stream_stats().bytes_read),
-        disk_wait_before(loaded.weights().stream_stats().wait_s) {}
+        disk_wait_before(loaded.weights().stream_stats().wait_s),
+        loaded(&loaded) {}
 };
 
 Generation::Generation(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -105,6 +108,7 @@ bool Generation::next(std::string& piece) {
     }
     if (impl_->loop.result().ids.size() == 1) {
       impl_->disk_bytes_after_prefill = impl_->model->disk_bytes_read();
+      impl_->groups_after_prefill = impl_->loaded->weights().group_times();
     }
   }
   return !piece.empty();
@@ -126,6 +130,25 @@ const std::vector<TokenLogprob>& Generation::logprobs() const {
 FinishReason Generation::finish_reason() const {
   return impl_->loop.result().finish_reason;
 }
+
+namespace {
+
+std::vector<GroupUse> groups_since(const std::vector<GroupTime>& before,
+                                   const WeightStore& weights) {
+  std::vector<GroupUse> groups;
+  if (before.empty()) return groups;
+  const std::vector<GroupTime> now = weights.group_times();
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    if (now[i].passes == before[i].passes) continue;
+    groups.push_back({.group = weights.groups()[i].name,
+                      .passes = now[i].passes - before[i].passes,
+                      .wait_s = now[i].wait_s - before[i].wait_s,
+                      .busy_s = now[i].busy_s - before[i].busy_s});
+  }
+  return groups;
+}
+
+}  // namespace
 
 RunStats Generation::stats() const {
   const TokenLoopResult& result = impl_->loop.result();
@@ -155,6 +178,7 @@ RunStats Generation::stats() const {
       impl_->source.capacity(),
       std::max<std::int64_t>(result.prompt_tokens - stats.cached_tokens, 1));
   stats.measured_peak_bytes = process_memory().peak_rss_bytes;
+  stats.groups = groups_since(impl_->groups_after_prefill, impl_->loaded->weights());
   return stats;
 }
 

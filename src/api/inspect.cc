@@ -166,6 +166,7 @@ Json report_json(const OpenedModel& opened, const RunShape& shape, const Facts& 
 }  // namespace
 
 InspectReport inspect(const std::string& model, const LoadOptions& options) {
+  refuse_tiers(options, "inspect");
   const OpenedModel opened = open_model(model, options);
   const RunShape shape = run_shape(opened, options);
   const Facts facts = gather(opened, shape);

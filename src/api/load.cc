@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "shoehorn/cache.h"
 #include "shoehorn/error.h"
 #include "shoehorn/model.h"
 
@@ -12,6 +13,7 @@
 #include "api/prepare.h"
 #include "api/routes.h"
 #include "base/drive_choice.h"
+#include "plan/size_string.h"
 #include "weights/weight_cache.h"
 
 namespace shoehorn {
@@ -40,12 +42,25 @@ IoMode choose_io_of(const Checkpoint& checkpoint) {
   return choose_io(*largest, drive_choices_path());
 }
 
+WeightCacheOptions weight_cache_options(const LoadOptions& options) {
+  WeightCacheOptions cache{.folder = weight_cache_folder(options.offload_folder)};
+  if (!options.offload_cache_limit.empty()) {
+    cache.limit_bytes = parse_size(options.offload_cache_limit);
+  }
+  if (options.on_progress) {
+    cache.on_progress = [&options](std::size_t done, std::size_t total) {
+      options.on_progress("quantizing", done, total);
+    };
+  }
+  return cache;
+}
+
 ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
   const RunShape& shape = prepared.shape;
   ModelParts parts;
   parts.groups = place_weights(
       prepared.opened.resolved, [&](std::string_view path) { return prepared.device_of(path); },
-      prepared.opened.compute, prepared.opened.parity);
+      prepared.opened.compute_of, prepared.opened.parity);
   set_routes(prepared, options.link_share, parts);
   parts.memory = std::make_unique<DeviceMemory>(prepared.machine.accelerators);
   for (const auto& [key, device] : prepared.machine.devices) {
@@ -56,15 +71,11 @@ ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
   }
   parts.pool = std::make_unique<ThreadPool>(shape.threads);
   parts.isa = shape.isa;
-  const std::filesystem::path offload_folder =
-      options.offload_folder.empty() ? default_weight_cache() : options.offload_folder;
-  fill_weight_cache(*prepared.opened.checkpoint, parts.groups, offload_folder, *parts.pool,
-                    parts.isa, [&](std::size_t done, std::size_t total) {
-                      if (options.on_progress) options.on_progress("quantizing", done, total);
-                    });
+  const WeightCacheOptions cache = weight_cache_options(options);
+  fill_weight_cache(*prepared.opened.checkpoint, parts.groups, cache, *parts.pool, parts.isa);
   parts.kv_dtype = shape.kv_dtype;
   parts.spilled_layers = shape.spilled_layers;
-  parts.spill_folder = offload_folder;
+  parts.spill_folder = cache.folder;
   parts.spill_positions = shape.max_context;
   parts.max_rows = shape.max_rows;
   parts.flight_rows = shape.flight_rows;
@@ -90,7 +101,7 @@ ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
 }  // namespace
 
 Model from_pretrained(const std::string& model, const LoadOptions& options) {
-  const auto prepared_model = prepare_model(model, options, /*assume=*/"", /*measure=*/false);
+  const auto prepared_model = prepare_model(model, options, /*assume=*/"", options.measure_rates);
   PreparedModel& prepared = *prepared_model;
   auto impl = std::make_unique<Model::Impl>();
   impl->generation_config = generation_config(*prepared.opened.checkpoint, options);

@@ -107,6 +107,12 @@ void add_card_costs(const Machine& machine, const Accelerator& accelerator, Plan
                   .link_bytes_per_s = kUsualCardLink};
 }
 
+/// Logits of a step, and what is made of them to choose by.
+std::size_t output_bytes(const OpenedModel& opened, const RunShape& shape) {
+  return 2 * sizeof(float) * static_cast<std::size_t>(shape.max_batch) *
+         static_cast<std::size_t>(opened.architecture->shape().vocab_size);
+}
+
 MaxMemory as_max_memory(const std::map<std::string, std::string>& limits) {
   MaxMemory result;
   for (const auto& [device, size] : limits) result.emplace_back(device, size);
@@ -183,7 +189,7 @@ Machine machine_limits(const LoadOptions& options, const OpenedModel& opened, Ru
     // Last: the driver has taken of the host what it takes.
     if (key.is_cpu()) {
       device.workspace_bytes = shape.workspace_bytes;
-      device.process_bytes = process_memory().rss_bytes;
+      device.process_bytes = process_memory().rss_bytes + output_bytes(opened, shape);
     }
   }
   return machine;

@@ -12,6 +12,7 @@
 #include "api/model_impl.h"
 #include "api/session_impl.h"
 #include "base/str_cat.h"
+#include "plan/explain.h"
 #include "plan/module_tree.h"
 
 namespace shoehorn {
@@ -71,6 +72,14 @@ const std::string& Model::plan_text() const {
 }
 const std::string& Model::plan_json() const {
   return impl_->plan_json;
+}
+std::string Model::explain(const std::vector<GroupUse>& measured, bool unicode) const {
+  if (measured.empty()) return explain_text(impl_->plan, {.unicode = unicode});
+  std::vector<MeasuredGroup> groups;
+  for (const GroupUse& use : measured) {
+    groups.push_back({use.group, use.passes, use.wait_s, use.busy_s});
+  }
+  return measured_text(impl_->plan, groups, {.unicode = unicode});
 }
 double Model::load_s() const {
   return impl_->load_s;
@@ -178,9 +187,14 @@ std::vector<float> Model::logits(const LogitsRequest& request) const {
                          .call_length = call_length,
                          .logits = BatchSequence::Logits::kAll});
   }
+  const bool padded = where.size() != batch * length;
+  const std::size_t rows = where.size() + (padded ? batch * length : 0);
+  const auto room = impl_->loaded->memory().charge(
+      Device{}, rows * vocab * sizeof(float),
+      str_cat("the logits of ", rows, " positions (fewer at once take less)"));
   std::vector<float> real(where.size() * vocab);
   impl_->loaded->run(sequences, real);
-  if (where.size() == batch * length) return real;
+  if (!padded) return real;
   std::vector<float> logits(batch * length * vocab);
   for (std::size_t i = 0; i < where.size(); ++i) {
     std::copy_n(real.begin() + static_cast<std::ptrdiff_t>(i * vocab), vocab,

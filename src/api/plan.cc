@@ -3,6 +3,7 @@
 #include "api/plan_report.h"
 #include "api/prepare.h"
 #include "plan/cases.h"
+#include "plan/explain.h"
 
 namespace shoehorn {
 
@@ -13,6 +14,8 @@ PlanReport plan(const std::string& model, const LoadOptions& options,
   return {.device_map = prepared.hf_device_map(),
           .text = plan_report_text(prepared, /*unicode=*/true),
           .text_ascii = plan_report_text(prepared, /*unicode=*/false),
+          .explain = explain_text(prepared.plan, {.unicode = true}),
+          .explain_ascii = explain_text(prepared.plan, {.unicode = false}),
           .json = plan_report_json(prepared),
           .svg = plan_report_svg(prepared)};
 }

@@ -4,11 +4,14 @@
 #include <array>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "shoehorn/error.h"
 
+#include "api/alternatives.h"
 #include "api/custom_map.h"
 #include "api/machine_limits.h"
+#include "api/product_times.h"
 #include "base/checked.h"
 #include "base/machine.h"
 #include "base/str_cat.h"
@@ -45,7 +48,28 @@ DType auto_kv_dtype(DType model) {
   return DType::kF16;
 }
 
-std::vector<WeightCost> weight_costs(const ResolvedModel& model) {
+/// For people: "nf4", "BF16".
+std::string form_name(const WeightForm& form) {
+  return std::string(form.is_quantized() ? to_string(form.quant_type) : to_string(form.dtype));
+}
+
+/// What differs where the weight lives on one of the devices.
+void add_tiers(const ResolvedWeight& weight, const TierForms& tiers, const Machine& machine,
+               WeightCost& cost) {
+  if (tiers.empty() || !weight.tiered_dtype) return;
+  const WeightForm on_disk = tiers.form_of(weight, DeviceKey::disk());
+  cost.streamed_bytes = streamed_bytes(weight, on_disk);
+  cost.staging_bytes = resident_bytes(weight, on_disk);
+  const auto add = [&](DeviceKey key, const WeightForm& form) {
+    if (form == weight.form) return;
+    cost.tiers[key] = {.resident_bytes = resident_bytes(weight, form), .form = form_name(form)};
+  };
+  add(DeviceKey::disk(), on_disk);
+  for (const auto& [key, device] : machine.devices) add(key, tiers.form_of(weight, key));
+}
+
+std::vector<WeightCost> weight_costs(const ResolvedModel& model, const TierForms& tiers,
+                                     const Machine& machine) {
   std::vector<WeightCost> costs;
   std::map<StorageId, std::size_t> seen;
   for (const ResolvedWeight& weight : model.weights) {
@@ -55,26 +79,37 @@ std::vector<WeightCost> weight_costs(const ResolvedModel& model) {
     if (const auto owner = seen.find(storage_of(weight)); owner != seen.end()) {
       // The head shares the embedding's bytes: all of them are read in every pass.
       costs[owner->second].flops_per_token += flops;
-      costs[owner->second].rows_only = costs[owner->second].rows_only && is_looked_up(weight);
+      WeightCost& shared = costs[owner->second];
+      shared.rows_only = shared.rows_only && is_looked_up(weight);
+      if (!shared.rows_only) shared.streamed_bytes = streamed_bytes(weight);
       continue;
     }
     seen.emplace(storage_of(weight), costs.size());
-    costs.push_back({.path = weight.path,
-                     .resident_bytes = resident_bytes(weight),
-                     .streamed_bytes = streamed_bytes(weight),
-                     .staging_bytes = resident_bytes(weight),
-                     .flops_per_token = flops,
-                     .used_share = weight.used,
-                     .rows_only = is_looked_up(weight)});
+    WeightCost& cost = costs.emplace_back();
+    cost = {.path = weight.path,
+            .resident_bytes = resident_bytes(weight),
+            .streamed_bytes = streamed_bytes(weight),
+            .staging_bytes = resident_bytes(weight),
+            .flops_per_token = flops,
+            .used_share = weight.used,
+            .rows_only = is_looked_up(weight),
+            .form = form_name(weight.form)};
+    // A token reads its row.
+    if (cost.rows_only && weight.source != nullptr && weight.shape[0] > 0) {
+      cost.streamed_bytes = weight.source->bytes / static_cast<std::size_t>(weight.shape[0]);
+    }
+    add_tiers(weight, tiers, machine, cost);
   }
   return costs;
 }
 
-PlanInput plan_input(const OpenedModel& opened, const RunShape& shape, const Machine& machine) {
+PlanInput plan_input(const OpenedModel& opened, const RunShape& shape, const Machine& machine,
+                     const TierForms& tiers) {
   const ResolvedModel& model = opened.resolved;
   PlanInput input;
   input.tree = &model.tree;
-  input.weights = weight_costs(model);
+  input.weights = weight_costs(model, tiers, machine);
+  input.batch = static_cast<std::size_t>(shape.max_batch);
   const auto& layers = opened.architecture->shape().layers;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     input.layer_paths.push_back(model.groups[i + 1].name);
@@ -83,7 +118,8 @@ PlanInput plan_input(const OpenedModel& opened, const RunShape& shape, const Mac
   }
   input.devices = machine.devices;
   input.disk_bytes_per_s = machine.disk_bytes_per_s;
-  input.staging_slots = 2;
+  input.staging_slots =
+      4;  // more never helped: the ring evens out what a pass has of uneven groups
   input.min_staging_slots = 2;
   // The reader brings a layer at a time.
   input.smallest_stream_unit = StreamUnit::kLayer;
@@ -186,7 +222,7 @@ void add_quantization_notes(OpenedModel& opened, const LoadOptions& options,
                                    "count"));
   }
   if (user != nullptr && resolved.quant_type == QuantType::kNone &&
-      asked_quantization(options) == nullptr && says_how(*user)) {
+      asked_quantization(options) == nullptr && options.tier_dtype.empty() && says_how(*user)) {
     opened.notes.push_back(
         "nothing is quantized, so the options that say how have no effect: --load-in-8bit or "
         "--load-in-4bit quantizes");
@@ -209,16 +245,25 @@ void add_quantization_notes(OpenedModel& opened, const LoadOptions& options,
 void resolve(OpenedModel& opened, const Config& config, const LoadOptions& options) {
   const std::optional<BitsAndBytesConfig> stored = parse_quantization_config(config, &opened.notes);
   opened.parity = parity_from_name(options.bnb_parity);
+  BitsAndBytesConfig tiers;  // whatever width: the same modules are left as they are
+  if (options.quantization_config) tiers = *options.quantization_config;
+  tiers.load_in_8bit = true;
+  tiers.load_in_4bit = false;
+  tiers.llm_int8_has_fp16_weight = false;
   opened.resolved = resolve_model(*opened.architecture, *opened.checkpoint,
                                   {.dtype = asked_dtype(options.dtype, "dtype"),
                                    .strict = options.strict,
                                    .quantization = asked_quantization(options),
-                                   .quantize_experts = options.quantize_experts});
-  opened.compute =
-      weight_compute(options.quantization_config ? &*options.quantization_config : nullptr,
-                     stored && opened.resolved.quantized_checkpoint ? &*stored : nullptr,
-                     opened.resolved.quant_type);
-  opened.compute.bnb_cpu_constant = opened.parity == BnbParity::kCpu;
+                                   .quantize_experts = options.quantize_experts,
+                                   .tiers = options.tier_dtype.empty() ? nullptr : &tiers});
+  opened.compute_of = [user = options.quantization_config,
+                       file = opened.resolved.quantized_checkpoint ? stored : std::nullopt,
+                       parity = opened.parity](QuantType type) {
+    WeightCompute compute = weight_compute(user ? &*user : nullptr, file ? &*file : nullptr, type);
+    compute.bnb_cpu_constant = parity == BnbParity::kCpu;
+    return compute;
+  };
+  opened.compute = opened.compute_of(opened.resolved.quant_type);
   add_quantization_notes(opened, options, stored);
 }
 
@@ -257,6 +302,13 @@ OpenedModel open_model(const std::string& model, const LoadOptions& options) {
     for (const std::string& warning : opened.tokenizer->warnings()) opened.notes.push_back(warning);
   }
   return opened;
+}
+
+void refuse_tiers(const LoadOptions& options, const std::string& command) {
+  if (options.tier_dtype.empty()) return;
+  throw ArgumentError(command +
+                      " places nothing, so --tier-dtype has no meaning for it: plan and "
+                      "run take it");
 }
 
 RunShape run_shape(const OpenedModel& opened, const LoadOptions& options) {
@@ -360,7 +412,8 @@ bool plan_link_staging(PreparedModel& prepared) {
     const DeviceKey key = prepared.plan.device_map.device_of(weight.path).value();
     if (is_looked_up(weight) || key.is_accelerator()) continue;
     bytes[weight.group] +=
-        (resident_bytes(weight) + kLinkAlignment - 1) / kLinkAlignment * kLinkAlignment;
+        (resident_bytes(weight, prepared.tiers.form_of(weight, key)) + kLinkAlignment - 1) /
+        kLinkAlignment * kLinkAlignment;
   }
   std::size_t slot = 0;
   for (const auto& [group, size] : bytes) slot = std::max(slot, size);
@@ -376,6 +429,38 @@ bool plan_link_staging(PreparedModel& prepared) {
     changed = true;
   }
   return changed;
+}
+
+TierForms tier_forms(const LoadOptions& options, const Machine& machine) {
+  std::set<DeviceKey> assumed;
+  for (const auto& [key, device] : machine.devices) {
+    if (key.is_accelerator() && key.index >= machine.counts().total()) assumed.insert(key);
+  }
+  return {options.tier_dtype, machine.counts(),
+          options.quantization_config ? &*options.quantization_config : nullptr, assumed};
+}
+
+/// Every weight has its place: gives it the form that it has there.
+void settle_tiers(const LoadOptions& options, PreparedModel& prepared) {
+  if (prepared.tiers.empty()) return;
+  OpenedModel& opened = prepared.opened;
+  if (opened.resolved.quantized_checkpoint) {
+    opened.notes.push_back(
+        "--tier-dtype: what is quantized in the checkpoint stays as it is wherever it lives");
+  }
+  set_forms(opened.resolved, [&](const ResolvedWeight& weight) {
+    return prepared.tiers.form_of(weight, prepared.plan.device_map.device_of(weight.path).value());
+  });
+  const BitsAndBytesConfig* user =
+      options.quantization_config ? &*options.quantization_config : nullptr;
+  if (user != nullptr && user->bnb_4bit_compute_dtype.value_or("auto") != "auto") return;
+  for (const ResolvedWeight& weight : opened.resolved.weights) {
+    if (!opened.compute_note.empty()) break;
+    if (weight.quantized != nullptr || !weight.form.is_four_bit()) continue;
+    opened.compute_note =
+        str_cat("compute dtype auto: ", to_string(opened.compute_of(weight.form.quant_type).dtype),
+                " for ", to_string(weight.form.quant_type), " (--bnb-4bit-compute-dtype chooses)");
+  }
 }
 
 }  // namespace
@@ -488,14 +573,19 @@ void require_kv_dtype(const PreparedModel& prepared) {
 
 }  // namespace
 
-std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const LoadOptions& options,
-                                             const std::string& assume, bool measure) {
+std::unique_ptr<PreparedModel> place_model(const std::string& model, const LoadOptions& options,
+                                           const std::string& assume, bool measure) {
   auto prepared = std::make_unique<PreparedModel>();
   prepared->opened = open_model(model, options);
   prepared->shape = run_shape(prepared->opened, options);
   prepared->machine = machine_limits(options, prepared->opened, prepared->shape, assume);
+  prepared->tiers = tier_forms(options, prepared->machine);
   if (measure) measure_rates(*prepared->opened.checkpoint, prepared->shape, prepared->machine);
-  prepared->plan_input = plan_input(prepared->opened, prepared->shape, prepared->machine);
+  prepared->plan_input =
+      plan_input(prepared->opened, prepared->shape, prepared->machine, prepared->tiers);
+  if (measure) {
+    measure_products(prepared->opened, prepared->shape, prepared->tiers, prepared->plan_input);
+  }
   plan_within_memory(*prepared, options);
   if (plan_link_staging(*prepared)) {
     // What comes over the link, and when, depends on the rates.
@@ -509,6 +599,19 @@ std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const Loa
   }
   plan_flights(*prepared, options);
   require_kv_dtype(*prepared);
+  settle_tiers(options, *prepared);
+  return prepared;
+}
+
+std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const LoadOptions& options,
+                                             const std::string& assume, bool measure) {
+  std::unique_ptr<PreparedModel> prepared;
+  try {
+    prepared = place_model(model, options, assume, measure);
+  } catch (const PlanError& error) {
+    const std::string other = what_would_fit(model, options, assume);
+    throw PlanError(error.what() + other, error.needed_bytes(), error.available_bytes());
+  }
   if (options.on_note) {
     for (const std::string& note : prepared->opened.notes) options.on_note(note);
     const std::string& compute_note = prepared->opened.compute_note;

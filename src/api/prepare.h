@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "checkpoint/checkpoint.h"
 #include "kernels/exec_context.h"
 #include "model/architecture.h"
+#include "model/tier_forms.h"
 #include "model/weight_plan.h"
 #include "plan/device_key.h"
 #include "plan/plan.h"
@@ -27,7 +29,8 @@ struct OpenedModel {
   std::unique_ptr<const Checkpoint> checkpoint;
   std::unique_ptr<const Architecture> architecture;
   ResolvedModel resolved;
-  WeightCompute compute;     // of quantized weights
+  WeightCompute compute;                               // of quantized weights
+  std::function<WeightCompute(QuantType)> compute_of;  // of those of one kind
   std::string compute_note;  // what was chosen for the user; empty where nothing was
   BnbParity parity = BnbParity::kNone;
   std::unique_ptr<const Tokenizer> tokenizer;  // null where the checkpoint has none
@@ -50,6 +53,9 @@ struct RunShape {
   std::int64_t card_rows = 0;            // of a pass that CUDA devices compute
   std::size_t card_workspace_bytes = 0;  // on every CUDA device that computes
 };
+
+/// For commands that place nothing. Throws ArgumentError where the options have a tier_dtype.
+void refuse_tiers(const LoadOptions& options, const std::string& command);
 
 RunShape run_shape(const OpenedModel& opened, const LoadOptions& options);
 
@@ -77,6 +83,7 @@ struct PreparedModel {
   OpenedModel opened;
   RunShape shape;
   Machine machine;
+  TierForms tiers;
   PlanInput plan_input;  // its tree is opened.resolved.tree; null once that was moved on
   Plan plan;
 
@@ -93,8 +100,13 @@ struct PreparedModel {
 
 /// Opens and plans. `assume` as in PlanOptions. With `measure`, the predicted times come from rates
 /// measured now; without, from a usual machine's: the placement is the same, since only the ratios
-/// of devices matter for it. Throws PlanError where the model cannot be placed.
+/// of devices matter for it, but for a larger staging ring where measured rates make one worth it.
+/// Throws PlanError where the model cannot be placed, saying what would fit.
 std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const LoadOptions& options,
                                              const std::string& assume, bool measure);
+
+/// The same without telling notes, and without a look for what would fit.
+std::unique_ptr<PreparedModel> place_model(const std::string& model, const LoadOptions& options,
+                                           const std::string& assume, bool measure);
 
 }  // namespace shoehorn

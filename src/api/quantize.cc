@@ -39,6 +39,7 @@ QuantizeReport quantize(const std::string& model, const std::filesystem::path& o
                         const QuantizeOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   parse_size(options.max_shard_size);  // a bad one is said before the work
+  refuse_tiers(options.load, "quantize");
   const OpenedModel opened = open_model(model, options.load);
   require_request(opened, options, model);
   QuantizeReport report = write_model_folder(opened, options, out);

@@ -40,7 +40,11 @@ std::span<const float> Session::forward(std::span<const std::int32_t> ids) {
 }
 
 std::vector<float> Session::forward_all(std::span<const std::int32_t> ids) {
-  std::vector<float> logits(ids.size() * impl_->logits.size());
+  const std::size_t values = ids.size() * impl_->logits.size();
+  const auto room = impl_->model->memory().charge(
+      Device{}, values * sizeof(float),
+      str_cat("the logits of ", ids.size(), " positions (fewer at once take less)"));
+  std::vector<float> logits(values);
   impl_->run(ids, BatchSequence::Logits::kAll, logits);
   return logits;
 }

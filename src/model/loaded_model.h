@@ -70,6 +70,7 @@ class LoadedModel {
   const Architecture& architecture() const { return *parts_.architecture; }
   const Checkpoint& checkpoint() const { return *parts_.checkpoint; }
   const WeightStore& weights() const { return *weights_; }
+  DeviceMemory& memory() const { return *parts_.memory; }
 
   /// A cache for `capacity` positions. Throws DeviceError where there is no room.
   std::unique_ptr<KvCache> new_kv_cache(std::int64_t capacity) const;

@@ -12,6 +12,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "model/loaded_model.h"
+#include "model/tier_forms.h"
 #include "model/weight_plan.h"
 #include "weights/weight_cache.h"
 
@@ -26,6 +27,8 @@ struct TestModelOptions {
   std::optional<DType> dtype = {};
   std::function<Device(std::string_view)> device_of = [](std::string_view) { return Device{}; };
   std::optional<BitsAndBytesConfig> quantization = {};
+  /// The form of every weight; none: as resolved.
+  std::function<WeightForm(const ResolvedWeight&)> form_of = {};
   WeightCompute compute = {};
   BnbParity parity = BnbParity::kNone;
   std::filesystem::path offload_folder = {};
@@ -63,12 +66,16 @@ inline std::unique_ptr<LoadedModel> load_test_model(const std::filesystem::path&
       open_checkpoint(folder, {.config = folder / options.config}));
   parts.architecture =
       make_architecture(Config::parse(parts.checkpoint->config_json(), folder / options.config));
-  const ResolvedModel model =
+  const BitsAndBytesConfig tiers{.load_in_8bit = true};
+  ResolvedModel model =
       resolve_model(*parts.architecture, *parts.checkpoint,
                     {.dtype = options.dtype,
                      .strict = true,
-                     .quantization = options.quantization ? &*options.quantization : nullptr});
-  parts.groups = place_weights(model, options.device_of, options.compute, options.parity);
+                     .quantization = options.quantization ? &*options.quantization : nullptr,
+                     .tiers = options.form_of ? &tiers : nullptr});
+  if (options.form_of) set_forms(model, options.form_of);
+  parts.groups = place_weights(
+      model, options.device_of, [&](QuantType) { return options.compute; }, options.parity);
   parts.routes = {Route{.group_devices = compute_devices(parts.groups)}};
   const std::vector<Device>& home = parts.routes.front().group_devices;
   const auto layers = static_cast<std::ptrdiff_t>(parts.architecture->shape().layers.size());
@@ -76,8 +83,10 @@ inline std::unique_ptr<LoadedModel> load_test_model(const std::filesystem::path&
   parts.memory = std::make_unique<DeviceMemory>(options.accelerators);
   parts.pool = std::make_unique<ThreadPool>(options.threads);
   parts.isa = options.isa;
-  fill_weight_cache(*parts.checkpoint, parts.groups, options.offload_folder, *parts.pool, parts.isa,
-                    {});
+  const auto cache = std::filesystem::temp_directory_path() / "shoehorn-test-cache";
+  fill_weight_cache(*parts.checkpoint, parts.groups,
+                    {.folder = options.offload_folder.empty() ? cache : options.offload_folder},
+                    *parts.pool, parts.isa);
   parts.weights = options.weights;
   parts.kv_dtype = options.kv_dtype;
   parts.spilled_layers = options.spilled_layers;

@@ -86,6 +86,7 @@ class Resolver {
     sources_ = match.tensors;
     gather_stacks();
     untie_what_differs(match);
+    decide_tiers();
     decide();
     set_parameters(model_.tree.root, "");
     model_.groups = architecture_.weight_groups();
@@ -258,6 +259,14 @@ class Resolver {
     }
   }
 
+  /// Which linear weights may have another form where they live.
+  void decide_tiers() {
+    if (options_.tiers == nullptr) return;
+    for (const auto& [path, decision] : decide_linears(model_.tree, *options_.tiers)) {
+      if (decision.quantize) tiered_.insert(path + ".weight");
+    }
+  }
+
   /// Gives every parameter the type that it has in the checkpoint, or that was asked for.
   void set_parameters(Module& module, const std::string& prefix) {
     for (ParameterSpec& parameter : module.parameters) {
@@ -311,6 +320,7 @@ class Resolver {
     } else {
       weight.source = sources_.at(path);
       weight.shape = weight.source->shape;
+      if (tiered_.contains(path)) weight.tiered_dtype = load_dtype(*weight.source, options_.dtype);
     }
     if (is_looked_up(weight) && weight.source == nullptr) {
       throw UnsupportedError(str_cat(checkpoint_.path().string(), ": ", path,
@@ -335,6 +345,7 @@ class Resolver {
   std::unordered_set<std::string> chosen_;  // parameters to quantize on the way in
   std::map<std::string, ExpertStack> stacks_;
   std::map<std::string, std::shared_ptr<const TensorStack>> gathered_;  // of matrices, by path
+  std::unordered_set<std::string> tiered_;  // parameters that may have another form
 };
 
 }  // namespace
@@ -345,19 +356,28 @@ ResolvedModel resolve_model(const Architecture& architecture, const Checkpoint& 
 }
 
 std::size_t resident_bytes(const ResolvedWeight& weight) {
-  return form_bytes(weight.form, weight.shape).value();
+  return resident_bytes(weight, weight.form);
 }
 
 std::size_t streamed_bytes(const ResolvedWeight& weight) {
+  return streamed_bytes(weight, weight.form);
+}
+
+std::size_t resident_bytes(const ResolvedWeight& weight, const WeightForm& form) {
+  return form_bytes(form, weight.shape).value();
+}
+
+std::size_t streamed_bytes(const ResolvedWeight& weight, const WeightForm& form) {
   if (weight.quantized != nullptr) return weight.quantized->stored_bytes();
   if (weight.stack != nullptr) {
     const std::vector<TensorInfo>& plain = weight.stack->plain;
-    const bool cached =
-        !plain.empty() && (weight.form.is_quantized() || !plain.front().strides.empty());
-    return cached ? resident_bytes(weight) : weight.stack->stored_bytes();
+    const bool cached = !plain.empty() && (form.is_quantized() || !plain.front().strides.empty());
+    return cached ? resident_bytes(weight, form) : weight.stack->stored_bytes();
   }
-  // What is quantized on the way in is streamed from the weight cache.
-  return weight.form.is_quantized() ? resident_bytes(weight) : weight.source->bytes;
+  // What shrinks on the way in is streamed from the weight cache.
+  const std::size_t bytes = resident_bytes(weight, form);
+  if (form.is_quantized()) return bytes;
+  return weight.shape.rank() >= 2 ? std::min(bytes, weight.source->bytes) : weight.source->bytes;
 }
 
 StorageId storage_of(const ResolvedWeight& weight) {
@@ -372,7 +392,7 @@ bool is_looked_up(const ResolvedWeight& weight) {
 
 std::vector<WeightGroup> place_weights(
     const ResolvedModel& model, const std::function<Device(std::string_view path)>& device_of,
-    const WeightCompute& compute, BnbParity parity) {
+    const std::function<WeightCompute(QuantType)>& compute_of, BnbParity parity) {
   std::vector<WeightGroup> groups;
   std::map<StorageId, int> resident;  // → position in all groups
   int position = 0;
@@ -388,7 +408,7 @@ std::vector<WeightGroup> place_weights(
         spec.quantized = next->quantized;
         spec.stack = next->stack;
         spec.form = next->form;
-        spec.compute = compute;
+        spec.compute = compute_of(next->form.quant_type);
         spec.parity = parity;
         spec.device = device_of(path);
         // An embedding on disk is read row by row; the head that shares its bytes is streamed.

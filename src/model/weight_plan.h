@@ -35,7 +35,10 @@ struct ResolvedWeight {
   std::shared_ptr<const QuantizedTensor> quantized = nullptr;  // in place of source
   std::shared_ptr<const TensorStack> stack = nullptr;          // likewise: experts one by one
   WeightForm form;                                             // in memory
-  std::size_t group = 0;                                       // of Architecture::weight_groups()
+  /// Of a linear weight that may have another form (it is stored plainly, and no rule leaves it as
+  /// it is): the type that it is rounded to first. Nothing for the others.
+  std::optional<DType> tiered_dtype = {};
+  std::size_t group = 0;  // of Architecture::weight_groups()
   double used = 1;  // the share of it that a token meets: experts that are not chosen are not read
 };
 
@@ -45,6 +48,9 @@ struct ResolveOptions {
   bool strict = false;                               // unexpected tensors are an error
   const BitsAndBytesConfig* quantization = nullptr;  // what to quantize into; null: nothing
   bool quantize_experts = true;                      // those of mixtures too
+  /// Which linear weights may have another form (TierForms): what this leaves out may not. Null:
+  /// none may.
+  const BitsAndBytesConfig* tiers = nullptr;
 };
 
 struct ResolvedModel {
@@ -74,6 +80,9 @@ ResolvedModel resolve_model(const Architecture& architecture, const Checkpoint& 
 /// Bytes of a weight in memory, and of what is read to bring it there when it is streamed.
 std::size_t resident_bytes(const ResolvedWeight& weight);
 std::size_t streamed_bytes(const ResolvedWeight& weight);
+/// The same, had it the form `form`.
+std::size_t resident_bytes(const ResolvedWeight& weight, const WeightForm& form);
+std::size_t streamed_bytes(const ResolvedWeight& weight, const WeightForm& form);
 
 /// What two weights with equal ones of share: their bytes in memory.
 using StorageId = std::pair<const void*, QuantType>;
@@ -82,11 +91,11 @@ StorageId storage_of(const ResolvedWeight& weight);
 /// True for the embedding: its rows are looked up one by one.
 bool is_looked_up(const ResolvedWeight& weight);
 
-/// The groups to load, given the device of every parameter path, and how quantized weights are
+/// The groups to load, given the device of every parameter path, and how weights of each kind are
 /// multiplied and made.
 std::vector<WeightGroup> place_weights(
     const ResolvedModel& model, const std::function<Device(std::string_view path)>& device_of,
-    const WeightCompute& compute = {}, BnbParity parity = BnbParity::kNone);
+    const std::function<WeightCompute(QuantType)>& compute_of, BnbParity parity = BnbParity::kNone);
 
 /// Where each group is computed: on the accelerator that holds most of its bytes, else on the CPU.
 std::vector<Device> compute_devices(const std::vector<WeightGroup>& groups);

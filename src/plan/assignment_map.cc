@@ -117,7 +117,7 @@ DeviceKey MapWriter::dominant_device(NodeId id) const {
     const int weight = tree_.node(t).is_module() ? -1 : model_.weight_of(t);
     if (weight < 0) continue;
     const auto w = static_cast<std::size_t>(weight);
-    bytes[assignment_[w]] += model_.input().weights[w].resident_bytes + 1;
+    bytes[assignment_[w]] += model_.input().weights[w].bytes_on(assignment_[w]) + 1;
   }
   return std::ranges::max_element(bytes, {}, [](const auto& entry) { return entry.second; })->first;
 }

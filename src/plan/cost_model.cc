@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <optional>
 #include <utility>
 
 #include "shoehorn/error.h"
@@ -13,21 +12,26 @@
 namespace shoehorn {
 namespace {
 
-// For rates nobody measured: a small server, so that plans are at least ordered sensibly.
-constexpr double kUsualDisk = 2e9;
-constexpr double kUsualMemory = 20e9;
-constexpr double kUsualFlops = 200e9;
-constexpr double kUsualLink = 12e9;
-
-double or_usual(double rate, double usual) {
-  return rate > 0 ? rate : usual;
-}
-
 DeviceUse& use_of(Plan& plan, DeviceKey device) {
   return *std::ranges::find(plan.devices, device, &DeviceUse::device);
 }
 
 }  // namespace
+
+std::size_t WeightCost::bytes_on(DeviceKey device) const {
+  const auto tier = tiers.find(device);
+  return tier == tiers.end() ? resident_bytes : tier->second.resident_bytes;
+}
+
+ProductTimes WeightCost::times_on(DeviceKey device) const {
+  const auto tier = tiers.find(device);
+  return tier == tiers.end() ? times : tier->second.times;
+}
+
+const std::string& WeightCost::form_on(DeviceKey device) const {
+  const auto tier = tiers.find(device);
+  return tier == tiers.end() ? form : tier->second.form;
+}
 
 CostModel::CostModel(const PlanInput& input) : input_(&input), tree_(*input.tree) {
   const auto nodes = static_cast<std::size_t>(tree_.size());
@@ -123,10 +127,10 @@ void CostModel::place_weights(const Assignment& assignment, Plan& plan) const {
   for (std::size_t w = 0; w < input_->weights.size(); ++w) {
     if (!counts(w)) continue;
     const WeightCost& cost = input_->weights[w];
-    plan.footprint_bytes += cost.resident_bytes;
+    const std::size_t bytes = cost.bytes_on(assignment[w]);
+    plan.footprint_bytes += bytes;
     DeviceUse& use = use_of(plan, assignment[w]);
-    use.weights +=
-        use.device.is_disk() && !cost.rows_only ? cost.streamed_bytes : cost.resident_bytes;
+    use.weights += use.device.is_disk() && !cost.rows_only ? cost.streamed_bytes : bytes;
     if (use.device.is_disk()) plan.streamed_bytes_per_token += cost.streamed_bytes;
   }
 }
@@ -137,7 +141,7 @@ void CostModel::place_layers(const Assignment& assignment, Plan& plan) const {
   for (std::size_t w = 0; w < input_->weights.size(); ++w) {
     if (layer_of(w) < 0 || !counts(w) || assignment[w].is_disk()) continue;
     bytes[static_cast<std::size_t>(layer_of(w))][assignment[w]] +=
-        input_->weights[w].resident_bytes;
+        input_->weights[w].bytes_on(assignment[w]);
   }
   for (std::size_t layer = 0; layer < bytes.size(); ++layer) {
     DeviceKey best = DeviceKey::cpu();
@@ -179,96 +183,6 @@ void CostModel::group_streams(const Assignment& assignment, StreamUnit unit, int
   for (const StreamGroup& group : plan.stream_groups) slot = std::max(slot, group.slot_bytes);
   plan.staging_slots = std::min(slots, static_cast<int>(plan.stream_groups.size()));
   use_of(plan, DeviceKey::cpu()).staging = slot * static_cast<std::size_t>(plan.staging_slots);
-}
-
-DeviceKey CostModel::computed_on(std::size_t weight, DeviceKey device, const Plan& plan) const {
-  if (layer_of(weight) >= 0) return plan.layer_devices[static_cast<std::size_t>(layer_of(weight))];
-  return device.is_disk() ? DeviceKey::cpu() : device;
-}
-
-DeviceRates CostModel::rates_of(DeviceKey device) const {
-  const auto rates_or_none = [this](DeviceKey key) {
-    const auto found = input_->devices.find(key);
-    return found == input_->devices.end() ? DeviceRates{} : found->second.rates;
-  };
-  const DeviceRates host = rates_or_none(DeviceKey::cpu());
-  const DeviceRates own = rates_or_none(device);
-  return {.memory_bytes_per_s =
-              or_usual(own.memory_bytes_per_s, or_usual(host.memory_bytes_per_s, kUsualMemory)),
-          .flops_per_s = or_usual(own.flops_per_s, or_usual(host.flops_per_s, kUsualFlops)),
-          .link_bytes_per_s = or_usual(own.link_bytes_per_s, kUsualLink)};
-}
-
-void CostModel::predict(const Assignment& assignment, Plan& plan) const {
-  std::map<DeviceKey, double> bytes;         // a token reads
-  std::map<DeviceKey, double> unused_bytes;  // and those of experts that only a long prompt meets
-  std::map<DeviceKey, double> flops;
-  double link_s = 0;
-  const auto in_host_memory = [this](DeviceKey device) {
-    const auto spec = input_->devices.find(device);
-    return !device.is_accelerator() || (spec != input_->devices.end() && spec->second.host_memory);
-  };
-  for (std::size_t w = 0; w < input_->weights.size(); ++w) {
-    const WeightCost& cost = input_->weights[w];
-    if (!counts(w) || cost.rows_only) continue;
-    const DeviceKey at = computed_on(w, assignment[w], plan);
-    bytes[at] += static_cast<double>(cost.resident_bytes) * cost.used_share;
-    unused_bytes[at] += static_cast<double>(cost.resident_bytes) * (1 - cost.used_share);
-    flops[at] += cost.flops_per_token;
-    // A weight that is not where it is used crosses a link in every pass.
-    if (assignment[w] != at && !(in_host_memory(assignment[w]) && in_host_memory(at))) {
-      const DeviceKey over = in_host_memory(at) ? assignment[w] : at;
-      link_s += static_cast<double>(cost.resident_bytes) / rates_of(over).link_bytes_per_s;
-    }
-  }
-  bytes[DeviceKey::cpu()] += static_cast<double>(input_->kv_read_bytes_per_token);
-
-  int hops = 0;
-  for (std::size_t i = 1; i < plan.layer_devices.size(); ++i) {
-    hops += plan.layer_devices[i] != plan.layer_devices[i - 1] ? 1 : 0;
-  }
-  Prediction& p = plan.predicted;
-  p.disk_s = static_cast<double>(plan.streamed_bytes_per_token + input_->kv_disk_bytes_per_token) /
-             or_usual(input_->disk_bytes_per_s, kUsualDisk);
-  p.link_s = link_s;
-  p.sync_s = input_->sync_s_per_pass + hops * input_->sync_s_per_hop;
-  std::optional<DeviceRates> link;  // of an accelerator that weights may come to
-  for (const auto& [device, spec] : input_->devices) {
-    if (spec.link_staging_bytes > 0 && !link) link = rates_of(device);
-  }
-  double decode_busy = 0;
-  double prefill_busy = 0;
-  const auto tokens = static_cast<double>(std::max<std::size_t>(input_->prefill_tokens, 1));
-  for (const auto& [device, moved] : bytes) {
-    const DeviceRates rates = rates_of(device);
-    const double memory_s = moved / rates.memory_bytes_per_s;
-    const double compute_s = flops[device] / rates.flops_per_s;
-    p.memory_s += memory_s;
-    p.compute_s += compute_s;
-    double one_s = std::max(memory_s, compute_s);
-    const double all_moved = moved + unused_bytes[device];
-    double many_s = std::max(all_moved / rates.memory_bytes_per_s, compute_s * tokens);
-    if (link && !device.is_accelerator()) {
-      // Weights of the host come to an accelerator where that is faster than computing here.
-      const double link_s_of_host = all_moved / link->link_bytes_per_s;
-      one_s = std::min(one_s, link_s_of_host);
-      many_s =
-          std::min(many_s, std::max(link_s_of_host, flops[device] * tokens / link->flops_per_s));
-    }
-    decode_busy += one_s;
-    prefill_busy += many_s;
-  }
-  const double decode_s = std::max({p.disk_s, p.link_s, decode_busy}) + p.sync_s;
-  const double prefill_s = std::max({p.disk_s, p.link_s, prefill_busy}) + p.sync_s;
-  if (decode_s > 0) p.decode_tok_s = 1 / decode_s;
-  if (prefill_s > 0) p.prefill_tok_s = tokens / prefill_s;
-  if (p.disk_s >= std::max(p.link_s, decode_busy)) {
-    p.bound_by = "disk";
-  } else if (p.link_s >= decode_busy) {
-    p.bound_by = "link";
-  } else {
-    p.bound_by = p.memory_s >= p.compute_s ? "memory" : "compute";
-  }
 }
 
 std::vector<std::string> CostModel::broken_limits(const Plan& plan) const {

@@ -47,6 +47,8 @@ class CostModel {
   void place_layers(const Assignment& assignment, Plan& plan) const;
   void group_streams(const Assignment& assignment, StreamUnit unit, int slots, Plan& plan) const;
   void predict(const Assignment& assignment, Plan& plan) const;
+  void list_steps(const Assignment& assignment, Plan& plan) const;
+  bool in_host_memory(DeviceKey device) const;
   DeviceKey computed_on(std::size_t weight, DeviceKey device, const Plan& plan) const;
   DeviceRates rates_of(DeviceKey device) const;
 

@@ -41,7 +41,7 @@ bool LeafPlacer::place_layers_and_caches() {
     std::optional<std::size_t> on;
     for (std::size_t i = 0; i < room_.order().size() && !on; ++i) {
       if (room_.order()[i].is_cpu() || room_.is_host_memory(i)) continue;
-      if (room_.take(i, layer.resident + layer.kv)) on = i;
+      if (room_.take(i, layer.resident.on(room_.order()[i]) + layer.kv)) on = i;
     }
     if (!on && !room_.take_host(layer.kv)) return false;
     if (!on) continue;
@@ -58,7 +58,7 @@ bool LeafPlacer::place_piece(std::size_t p) {
   const Piece& piece = model_.pieces[p];
   for (std::size_t i = 0; i < room_.order().size(); ++i) {
     if (piece.layer >= 0 && !room_.order()[i].is_cpu()) continue;
-    if (!room_.take(i, piece.resident)) continue;
+    if (!room_.take(i, piece.resident.on(room_.order()[i]))) continue;
     result_.devices[p] = room_.order()[i];
     return true;
   }

@@ -35,7 +35,7 @@ void add_pattern(const ModelPieces& model, std::vector<std::string_view> names,
       if (!pattern.whole() && std::ranges::find(pattern.names, piece.name) == pattern.names.end()) {
         continue;
       }
-      resident += piece.resident;
+      resident += piece.resident.on_cpu();
       streamed += piece.streamed;
       slot += piece.slot;
     }
@@ -60,7 +60,7 @@ ModelPieces cut_into_pieces(const CostModel& model) {
     int& at = piece_of_module[static_cast<std::size_t>(module)];
     if (at < 0) {
       at = static_cast<int>(result.pieces.size());
-      Piece piece{.module = module, .layer = model.layer_of(w), .rows_only = true};
+      Piece piece{.module = module, .layer = model.layer_of(w), .resident = {}, .rows_only = true};
       if (piece.layer >= 0) {
         const std::string& layer = input.layer_paths[static_cast<std::size_t>(piece.layer)];
         const std::string& path = model.tree().node(module).path;
@@ -70,7 +70,11 @@ ModelPieces cut_into_pieces(const CostModel& model) {
     }
     Piece& piece = result.pieces[static_cast<std::size_t>(at)];
     piece.weights.push_back(w);
-    piece.resident += checked_bytes(cost.resident_bytes, cost.path);
+    TierBytes resident{.usual = checked_bytes(cost.resident_bytes, cost.path)};
+    for (const auto& [device, tier] : cost.tiers) {
+      resident.more[device] = checked_bytes(tier.resident_bytes, cost.path) - resident.usual;
+    }
+    piece.resident.add(resident);
     piece.streamed += checked_bytes(cost.streamed_bytes, cost.path);
     if (!cost.rows_only) piece.slot += checked_bytes(cost.staging_bytes, cost.path);
     piece.rows_only = piece.rows_only && cost.rows_only;
@@ -86,16 +90,16 @@ ModelPieces cut_into_pieces(const CostModel& model) {
     }
     LayerCost& layer = result.layers[static_cast<std::size_t>(piece.layer)];
     layer.pieces.push_back(p);
-    layer.resident += piece.resident;
-    largest_layer = std::max(largest_layer, layer.resident);
+    layer.resident.add(piece.resident);
+    largest_layer = std::max(largest_layer, layer.resident.on_cpu());
   }
   for (std::size_t i = 0; i < input.kv_bytes_per_layer.size(); ++i) {
     result.layers[i].kv = checked_bytes(input.kv_bytes_per_layer[i], input.layer_paths[i]);
   }
   for (const std::size_t p : result.loose) {
     Piece& piece = result.pieces[p];
-    piece.small = !piece.rows_only && piece.resident <= kSmallBytes &&
-                  piece.resident * kSmallShare <= largest_layer;
+    const Bytes bytes = piece.resident.on_cpu();
+    piece.small = !piece.rows_only && bytes <= kSmallBytes && bytes * kSmallShare <= largest_layer;
   }
   return result;
 }
@@ -106,7 +110,8 @@ std::vector<StreamPattern> stream_patterns(const ModelPieces& model, bool parts_
   if (!parts_too || model.layers.empty()) return patterns;
   std::map<std::string_view, Bytes> size_of;
   for (const Piece& piece : model.pieces) {
-    if (piece.layer >= 0) size_of[piece.name] = std::max(size_of[piece.name], piece.resident);
+    if (piece.layer >= 0)
+      size_of[piece.name] = std::max(size_of[piece.name], piece.resident.on_cpu());
   }
   std::vector<std::pair<Bytes, std::string_view>> by_size;
   for (const auto& [name, bytes] : size_of) by_size.emplace_back(bytes, name);

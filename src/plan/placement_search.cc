@@ -39,7 +39,7 @@ struct Placed {
 class Search {
  public:
   explicit Search(const CostModel& model);
-  std::optional<FoundPlacement> run() const;
+  std::optional<FoundPlacement> with_slots(int slots) const;
 
  private:
   /// One unit in order of execution.
@@ -48,7 +48,6 @@ class Search {
     std::size_t index;  // of the layer, or position in ModelPieces::loose
   };
 
-  std::optional<FoundPlacement> with_slots(int slots) const;
   std::optional<Placed> fewest_layers(Choice& choice) const;
   std::optional<Placed> with_layers(Choice& choice, std::size_t count) const;
   std::vector<bool> streamed_layers(std::size_t count) const;
@@ -124,7 +123,7 @@ std::vector<std::vector<bool>> Search::loose_choices() const {
   }
   if (on_disk != choices.front()) choices.push_back(on_disk);
   std::ranges::stable_sort(large, std::greater<>(),
-                           [this](std::size_t i) { return loose_piece(i).resident; });
+                           [this](std::size_t i) { return loose_piece(i).resident.on_cpu(); });
   const std::size_t step = 1 + large.size() / kMaxLooseChoices;
   for (std::size_t n = 0; n < large.size(); ++n) {
     on_disk[large[n]] = true;
@@ -162,9 +161,9 @@ bool Search::place_layer(const Choice& choice, std::size_t l, Room& room, Placed
   const bool streamed = choice.layer_on_disk[l];
   if (streamed && choice.pattern->whole()) return true;
   // A layer of which a part is streamed is computed on the CPU; its KV cache is there already.
-  const Bytes bytes =
-      streamed ? layer.resident - choice.pattern->resident[l] : layer.resident + layer.kv;
   for (std::size_t i = 0; i < room.order().size(); ++i) {
+    const Bytes bytes = streamed ? layer.resident.on_cpu() - choice.pattern->resident[l]
+                                 : layer.resident.on(room.order()[i]) + layer.kv;
     if ((streamed && !room.order()[i].is_cpu()) || !room.take(i, bytes)) continue;
     placed.layers[l] = room.order()[i];
     return true;
@@ -179,7 +178,7 @@ bool Search::place_loose(std::size_t position, Room& room, Placed& placed) const
   const Piece& piece = loose_piece(position);
   const std::vector<DeviceKey>& order = room.order();
   const auto take = [&](std::size_t i) {
-    if (!room.take(i, piece.resident)) return false;
+    if (!room.take(i, piece.resident.on(order[i]))) return false;
     placed.loose[position] = order[i];
     return true;
   };
@@ -202,7 +201,9 @@ bool Search::place_small(std::size_t position, Room& room, Placed& placed) const
     const Unit& unit = units_[next];
     const DeviceKey wanted = unit.is_layer ? placed.layers[unit.index] : placed.loose[unit.index];
     for (std::size_t i = 0; i < room.order().size(); ++i) {
-      if (room.order()[i] != wanted || !room.take(i, loose_piece(position).resident)) continue;
+      if (room.order()[i] != wanted || !room.take(i, loose_piece(position).resident.on(wanted))) {
+        continue;
+      }
       placed.loose[position] = wanted;
       return true;
     }
@@ -278,8 +279,9 @@ std::optional<Placed> Search::fewest_layers(Choice& choice) const {
   return best;
 }
 
-// Whatever is streamed and fits what room is left after all becomes resident, largest first: layers
-// differ in size, and an even spread does not fill every gap.
+// Whatever is streamed and fits what room is left after all becomes resident: first what saves most
+// reading for its bytes (forms may differ with the place, and of an embedding only rows are read),
+// then the largest. Layers differ in size, and an even spread does not fill every gap.
 void Search::refill(Choice& choice, Placed& placed) const {
   if (placed.streamed == 0 || input_.strategy == Strategy::kSequential) return;
   Room room(model_);
@@ -288,23 +290,38 @@ void Search::refill(Choice& choice, Placed& placed) const {
     return static_cast<std::size_t>(std::ranges::find(room.order(), device) - room.order().begin());
   };
   reserve_streams(choice, room, again);
-  std::vector<std::pair<Bytes, Unit>> streamed;
+  struct Streamed {
+    double saved_share;
+    Bytes bytes;
+    Unit unit;
+  };
+  std::vector<Streamed> streamed;
   for (const Unit& unit : units_) {
     const DeviceKey device = unit.is_layer ? placed.layers[unit.index] : placed.loose[unit.index];
     const bool part = unit.is_layer && choice.layer_on_disk[unit.index];
-    Bytes bytes =
+    const TierBytes& resident =
         unit.is_layer ? pieces_.layers[unit.index].resident : loose_piece(unit.index).resident;
     if (device.is_disk()) {
-      streamed.emplace_back(bytes, unit);
+      const Bytes bytes = resident.on_cpu();
+      const Bytes saved =
+          unit.is_layer ? choice.pattern->streamed[unit.index] : loose_piece(unit.index).streamed;
+      const double share =
+          static_cast<double>(saved) / static_cast<double>(std::max<Bytes>(bytes, 1));
+      streamed.push_back({share, bytes, unit});
       continue;
     }
+    Bytes bytes = resident.on(device);
     if (part) bytes -= choice.pattern->resident[unit.index];
     if (unit.is_layer && !part) bytes += pieces_.layers[unit.index].kv;
     room.take(index_of(device), bytes);
   }
-  std::ranges::stable_sort(streamed, std::greater<>(), [](const auto& s) { return s.first; });
-  for (const auto& [bytes, unit] : streamed) {
+  std::ranges::stable_sort(streamed, std::greater<>(),
+                           [](const Streamed& s) { return std::pair(s.saved_share, s.bytes); });
+  for (const auto& [share, size, unit] : streamed) {
     for (std::size_t i = 0; i < room.order().size(); ++i) {
+      const TierBytes& resident =
+          unit.is_layer ? pieces_.layers[unit.index].resident : loose_piece(unit.index).resident;
+      const Bytes bytes = resident.on(room.order()[i]);
       // The KV cache of a streamed layer has its room on the CPU already.
       const bool moves_kv = unit.is_layer && !room.order()[i].is_cpu();
       if (!room.take(i, bytes + (moves_kv ? pieces_.layers[unit.index].kv : 0))) continue;
@@ -435,18 +452,10 @@ FoundPlacement Search::spell_out(const LeafPlacement& placed) const {
   return found;
 }
 
-std::optional<FoundPlacement> Search::run() const {
-  const int fewest = std::min(input_.min_staging_slots, input_.staging_slots);
-  for (int slots = input_.staging_slots; slots >= fewest; --slots) {
-    if (auto found = with_slots(slots)) return found;
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
-std::optional<FoundPlacement> search_placement(const CostModel& model) {
-  return Search(model).run();
+std::optional<FoundPlacement> search_placement(const CostModel& model, int slots) {
+  return Search(model).with_slots(slots);
 }
 
 }  // namespace shoehorn

@@ -17,6 +17,6 @@ struct FoundPlacement {
 };
 
 /// The placement with the fewest streamed bytes among those tried, or nothing where none fits.
-std::optional<FoundPlacement> search_placement(const CostModel& model);
+std::optional<FoundPlacement> search_placement(const CostModel& model, int slots);
 
 }  // namespace shoehorn

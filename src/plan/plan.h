@@ -14,6 +14,19 @@
 
 namespace shoehorn {
 
+/// What the CPU takes to multiply a weight, measured; zeros: by the device's rates.
+struct ProductTimes {
+  double pass_s = 0;  // with the rows of a decode pass
+  double row_s = 0;   // a row of a long prompt
+};
+
+/// A weight as it is on one device, where that differs from the others.
+struct TierCost {
+  std::size_t resident_bytes = 0;
+  ProductTimes times = {};
+  std::string form = {};
+};
+
 /// One tensor of the tree. A tied tensor is listed once, under any of its names.
 struct WeightCost {
   std::string path;
@@ -29,6 +42,16 @@ struct WeightCost {
   double used_share = 1;
   /// An embedding table: a token reads one row. On disk it takes no staging.
   bool rows_only = false;
+  ProductTimes times = {};
+  std::string form = {};  // "BF16", "nf4": for people
+  /// Devices, disk among them, where it has another form: that of disk is what streamed_bytes and
+  /// staging_bytes are of.
+  std::map<DeviceKey, TierCost> tiers = {};
+
+  /// In memory, while it lives on `device`.
+  std::size_t bytes_on(DeviceKey device) const;
+  ProductTimes times_on(DeviceKey device) const;
+  const std::string& form_on(DeviceKey device) const;
 };
 
 /// Bytes and operations per second. 0: not known; the planner then assumes a usual machine's.
@@ -64,8 +87,9 @@ struct PlanInput {
   /// the CPU nothing is resident in host memory.
   std::map<DeviceKey, PlanDevice> devices = {};
   double disk_bytes_per_s = 0;
-  double sync_s_per_pass = 0;  // fixed cost of a pass
-  double sync_s_per_hop = 0;   // each change of device within a pass
+  double sync_s_per_pass = 0;   // fixed cost of a pass
+  double sync_s_per_layer = 0;  // of a layer: what is not a product with weights
+  double sync_s_per_hop = 0;    // each change of device within a pass
 
   Strategy strategy = Strategy::kAuto;
   int staging_slots = 3;
@@ -78,9 +102,9 @@ struct PlanInput {
   double reserve_fraction = 0.02;
   std::size_t reserve_bytes = std::size_t{64} << 20;
 
+  std::size_t batch = 1;                    // sequences that advance together
   std::size_t max_context = 0;              // what kv_bytes_per_layer was computed for; 0: unknown
   std::size_t prefill_tokens = 512;         // the prompt that prefill_tok_s is predicted for
-  std::size_t kv_read_bytes_per_token = 0;  // decode reads them beside the weights
   std::size_t kv_disk_bytes_per_token = 0;  // of layers whose cache lies on disk
 };
 
@@ -104,8 +128,8 @@ struct DeviceUse {
   std::size_t total() const { return used() + reserve; }
 };
 
-/// t = max(disk, link, compute) + sync, compute being the sum over devices, which work one after
-/// the other, of max(memory bytes / rate, flops / rate). Seconds of one decode pass.
+/// Seconds of one decode pass: about max(disk, link, busy) + sync, busy being the sum over the
+/// steps of what computing takes, and exactly what pass_timeline.h makes of the steps.
 struct Prediction {
   double decode_tok_s = 0;
   double prefill_tok_s = 0;
@@ -114,7 +138,23 @@ struct Prediction {
   double link_s = 0;
   double memory_s = 0;
   double compute_s = 0;
+  double busy_s = 0;
   double sync_s = 0;
+  double pass_s = 0;
+};
+
+/// A layer, or a module outside the layers, in a decode pass.
+struct PlanStep {
+  std::string path;
+  int layer = -1;    // position in layer_paths
+  DeviceKey device;  // that computes it
+  /// Where its weights live, in which form, and how large that is in memory.
+  std::map<DeviceKey, std::map<std::string, std::size_t>> bytes_on = {};
+  std::size_t disk_bytes = 0;    // read for a pass
+  std::size_t memory_bytes = 0;  // of weights that are multiplied
+  double read_s = 0;
+  double compute_s = 0;
+  double prefill_s = 0;  // computing, of PlanInput::prefill_tokens tokens
 };
 
 /// What the stream moves at once, in order of execution: tensors that share a staging slot.
@@ -139,6 +179,7 @@ struct Plan {
   std::size_t staging_bytes = 0;
   std::size_t streamed_bytes_per_token = 0;
   Prediction predicted;
+  std::vector<PlanStep> steps;     // in the order of a pass
   std::vector<std::string> notes;  // for people: what was decided and why
 };
 

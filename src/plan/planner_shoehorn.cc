@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "shoehorn/error.h"
@@ -25,8 +26,15 @@ void require_consistent(const PlanInput& input) {
   }
 }
 
+// A larger ring takes room from weights, which every pass then reads: it has to be worth that much.
+constexpr double kWorthARing = 0.95;
+
+int fewest_slots(const PlanInput& input) {
+  return std::min(input.min_staging_slots, input.staging_slots);
+}
+
 bool fits(const PlanInput& input) {
-  return search_placement(CostModel(input)).has_value();
+  return search_placement(CostModel(input), fewest_slots(input)).has_value();
 }
 
 // The smallest limit of the CPU, in whole MiB, with which some map fits; 0 where none helps.
@@ -83,7 +91,7 @@ std::size_t largest_context(const PlanInput& input) {
   throw PlanError(text, needed, available);
 }
 
-void add_notes(const PlanInput& input, Plan& plan) {
+void add_notes(Plan& plan) {
   if (plan.stream_groups.empty()) {
     if (plan.streamed_bytes_per_token > 0) {
       plan.notes.push_back(
@@ -100,11 +108,6 @@ void add_notes(const PlanInput& input, Plan& plan) {
                                std::lround(share), " %) are read from disk for every pass, in ",
                                plan.stream_groups.size(), " pieces, through ", plan.staging_slots,
                                " staging slots"));
-  if (plan.staging_slots < input.staging_slots &&
-      plan.stream_groups.size() > static_cast<std::size_t>(plan.staging_slots)) {
-    plan.notes.push_back(str_cat("only ", plan.staging_slots, " staging slots of ",
-                                 input.staging_slots, " fit: reads run less far ahead"));
-  }
 }
 
 Assignment assignment_of(const CostModel& model, const DeviceMap& map) {
@@ -138,16 +141,24 @@ Assignment assignment_of(const CostModel& model, const DeviceMap& map) {
 Plan plan_shoehorn(const PlanInput& input) {
   require_consistent(input);
   const CostModel model(input);
-  const auto found = search_placement(model);
-  if (!found) fail_to_fit(input);
-  Plan plan = model.account(found->assignment, found->unit, std::max(found->staging_slots, 1));
-  // The search adds up by itself, for speed; the account has the last word.
-  const auto broken = model.broken_limits(plan);
-  if (!broken.empty())
-    throw PlanError("the planner contradicts its own account: " + broken.front());
-  plan.device_map = assignment_map(model, found->assignment);
-  add_notes(input, plan);
-  return plan;
+  std::optional<Plan> best;
+  for (int slots = fewest_slots(input); slots <= input.staging_slots; ++slots) {
+    const auto found = search_placement(model, slots);
+    if (!found) break;
+    Plan plan = model.account(found->assignment, found->unit, std::max(found->staging_slots, 1));
+    // The search adds up by itself, for speed; the account has the last word.
+    const auto broken = model.broken_limits(plan);
+    if (!broken.empty()) {
+      throw PlanError("the planner contradicts its own account: " + broken.front());
+    }
+    if (best && plan.predicted.pass_s >= kWorthARing * best->predicted.pass_s) continue;
+    plan.device_map = assignment_map(model, found->assignment);
+    best = std::move(plan);
+    if (best->stream_groups.empty()) break;  // nothing to run ahead of
+  }
+  if (!best) fail_to_fit(input);
+  add_notes(*best);
+  return std::move(*best);
 }
 
 Plan evaluate_map(const PlanInput& input, const DeviceMap& map) {
@@ -162,17 +173,20 @@ Plan evaluate_map(const PlanInput& input, const DeviceMap& map) {
   std::vector<std::string> broken;
   for (const StreamUnit unit : {StreamUnit::kLayer, StreamUnit::kLeafModule}) {
     if (unit == StreamUnit::kLeafModule && input.smallest_stream_unit == StreamUnit::kLayer) break;
-    for (int slots = input.staging_slots;; --slots) {
+    std::optional<Plan> best;
+    for (int slots = fewest_slots(input); slots <= input.staging_slots; ++slots) {
       Plan plan = model.account(assignment, unit, slots);
       const auto now_broken = model.broken_limits(plan);
-      if (now_broken.empty()) {
-        plan.device_map = map;
-        add_notes(input, plan);
-        return plan;
-      }
       if (broken.empty()) broken = now_broken;
-      if (slots <= std::min(input.min_staging_slots, input.staging_slots)) break;
+      if (!now_broken.empty()) break;
+      if (!best || plan.predicted.pass_s < kWorthARing * best->predicted.pass_s) {
+        best = std::move(plan);
+      }
     }
+    if (!best) continue;
+    best->device_map = map;
+    add_notes(*best);
+    return std::move(*best);
   }
   std::string text = "this device_map does not fit its limits: ";
   for (const std::string& sentence : broken) text += sentence + "; ";

@@ -39,7 +39,7 @@ void expect_valid(const PlanInput& input, const Plan& plan) {
       streamed += cost.streamed_bytes;
     } else {
       ASSERT_TRUE(input.devices.contains(*device)) << cost.path;
-      bytes[*device] += cost.resident_bytes;
+      bytes[*device] += cost.bytes_on(*device);
     }
   }
   EXPECT_EQ(streamed, plan.streamed_bytes_per_token);
@@ -88,6 +88,62 @@ TEST(PlanShoehorn, ReservesNoStagingForAModelThatJustFits) {
   const Plan plan = plan_shoehorn(llama.input);
   EXPECT_EQ(plan.streamed_bytes_per_token, 0U);
   expect_valid(llama.input, plan);
+}
+
+/// Of what lives on disk a fourth, in memory half of the bytes, as --tier-dtype disk=nf4,cpu=int8
+/// makes them.
+void add_tiers(Llama& llama) {
+  for (WeightCost& cost : llama.input.weights) {
+    if (cost.path.find("_proj") == std::string::npos) continue;
+    cost.streamed_bytes = cost.staging_bytes = cost.resident_bytes / 4;
+    cost.tiers[DeviceKey::disk()] = {.resident_bytes = cost.streamed_bytes};
+    cost.tiers[DeviceKey::cpu()] = {.resident_bytes = cost.resident_bytes / 2};
+  }
+}
+
+TEST(PlanShoehorn, TiersTakeTheRoomOfTheirForm) {
+  Llama usual(24);
+  usual.limit_cpu(usual.total_bytes / 2 + 20 * kMiB);
+  const Plan plain = plan_shoehorn(usual.input);
+  ASSERT_GT(plain.streamed_bytes_per_token, 0U);
+
+  Llama tiered(24);
+  add_tiers(tiered);
+  tiered.limit_cpu(tiered.total_bytes / 2 + 20 * kMiB);
+  const Plan all = plan_shoehorn(tiered.input);
+  expect_valid(tiered.input, all);
+  EXPECT_EQ(all.streamed_bytes_per_token, 0U) << "half of the bytes fit";
+  EXPECT_LT(all.footprint_bytes, plain.footprint_bytes);
+
+  tiered.limit_cpu(tiered.total_bytes / 3);
+  const Plan some = plan_shoehorn(tiered.input);
+  expect_valid(tiered.input, some);
+  EXPECT_GT(some.streamed_bytes_per_token, 0U);
+  EXPECT_LT(some.footprint_bytes, all.footprint_bytes) << "what is streamed is smaller still";
+}
+
+TEST(PlanShoehorn, StepsAddUpToThePass) {
+  Llama llama(24);
+  llama.limit_cpu(llama.total_bytes / 2 + 20 * kMiB);
+  const Plan plan = plan_shoehorn(llama.input);
+  ASSERT_EQ(plan.steps.front().path, "model.embed_tokens");
+  ASSERT_EQ(plan.steps.back().path, "lm_head");
+  std::size_t disk = 0;
+  std::size_t placed = 0;
+  double read_s = 0;
+  double compute_s = 0;
+  for (const PlanStep& step : plan.steps) {
+    disk += step.disk_bytes;
+    read_s += step.read_s;
+    compute_s += step.compute_s;
+    for (const auto& [device, forms] : step.bytes_on) {
+      for (const auto& [form, bytes] : forms) placed += bytes;
+    }
+  }
+  EXPECT_EQ(disk, plan.streamed_bytes_per_token);
+  EXPECT_EQ(placed, plan.footprint_bytes);
+  EXPECT_GE(plan.predicted.pass_s, std::max(read_s, compute_s) * (1 - 1e-9));
+  EXPECT_LE(plan.predicted.pass_s, (read_s + compute_s) * (1 + 1e-9));
 }
 
 TEST(PlanShoehorn, FetchesEmbeddingRowsBeforeItStreamsALayer) {
@@ -289,8 +345,9 @@ TEST(PlanShoehorn, PredictsMemoryWhereNothingIsStreamed) {
   const Plan plan = plan_shoehorn(llama.input);
   EXPECT_EQ(plan.predicted.bound_by, "memory");
   const std::size_t embedding = 4096 * 512 * 2;  // of which a token reads one row
+  const std::size_t kv = 8 * 100'000 / 2;        // a cache that is half full
   EXPECT_NEAR(plan.predicted.decode_tok_s,
-              20e9 / static_cast<double>(llama.total_bytes - embedding), 1e-6);
+              20e9 / static_cast<double>(llama.total_bytes - embedding + kv), 1e-6);
 }
 
 // Whatever the limits, a plan is valid, and one is found wherever everything on disk would be

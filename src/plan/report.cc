@@ -226,8 +226,32 @@ std::string plan_text(const PlanInput& input, const Plan& plan, const TextStyle&
   return text;
 }
 
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json steps_json(const Plan& plan) {
+  Json steps = Json::array();
+  for (const PlanStep& step : plan.steps) {
+    Json lives = Json::object();
+    for (const auto& [device, forms] : step.bytes_on) {
+      for (const auto& [form, bytes] : forms) lives[to_string(device)][form] = bytes;
+    }
+    steps.push_back({{"group", step.path},
+                     {"lives", std::move(lives)},
+                     {"runs_on", to_string(step.device)},
+                     {"disk_bytes", step.disk_bytes},
+                     {"memory_bytes", step.memory_bytes},
+                     {"read_s", step.read_s},
+                     {"compute_s", step.compute_s},
+                     {"prefill_s", step.prefill_s}});
+  }
+  return steps;
+}
+
+}  // namespace
+
 std::string plan_json(const Plan& plan) {
-  using Json = nlohmann::ordered_json;
   Json json;
   json["device_map"] = Json::object();
   for (const auto& [path, device] : plan.device_map) {
@@ -254,6 +278,11 @@ std::string plan_json(const Plan& plan) {
   json["predicted"] = {{"prefill_tok_s", plan.predicted.prefill_tok_s},
                        {"decode_tok_s", plan.predicted.decode_tok_s},
                        {"bound_by", plan.predicted.bound_by}};
+  json["predicted"]["pass_s"] = plan.predicted.pass_s;
+  json["predicted"]["disk_s"] = plan.predicted.disk_s;
+  json["predicted"]["busy_s"] = plan.predicted.busy_s;
+  json["staging_slots"] = plan.staging_slots;
+  json["steps"] = steps_json(plan);
   json["devices"] = std::move(devices);
   json["notes"] = plan.notes;
   return json.dump(1, ' ', false, Json::error_handler_t::replace);

@@ -32,8 +32,10 @@ std::string plan_text(const PlanInput& input, const Plan& plan, const TextStyle&
 
 /// {"device_map", "bytes": {device: weight bytes}, "footprint_bytes", "kv_cache_bytes",
 /// "workspace_bytes", "staging_bytes", "predicted": {"prefill_tok_s", "decode_tok_s", "bound_by"},
-/// "streamed_bytes_per_token", "devices": {device: {"limit_bytes", "used_bytes", "weights", ...}},
-/// "notes"}. "bytes" of disk are bytes stored there for this map.
+/// "streamed_bytes_per_token", "staging_slots", "steps": [{"group", "lives": {device: {form:
+/// bytes}}, "runs_on", "disk_bytes", "memory_bytes", "read_s", "compute_s", "prefill_s"}],
+/// "devices": {device: {"limit_bytes", "used_bytes", "weights", ...}}, "notes"}. "bytes" of disk
+/// are bytes stored there for this map.
 std::string plan_json(const Plan& plan);
 
 }  // namespace shoehorn

@@ -80,7 +80,7 @@ std::vector<Step> steps_of(const PlanInput& input, const Plan& plan) {
     }
     const NodeId node = model.tree().find(input.weights[w].path);
     const DeviceKey device = devices[static_cast<std::size_t>(node)].value_or(DeviceKey::disk());
-    steps[entry->second].bytes[device] += input.weights[w].resident_bytes;
+    steps[entry->second].bytes[device] += input.weights[w].bytes_on(device);
   }
   return steps;
 }

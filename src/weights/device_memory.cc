@@ -131,20 +131,31 @@ void DeviceMemory::set_limit(Device device, std::size_t bytes) {
   }
 }
 
-DeviceBuffer DeviceMemory::allocate(Device device, std::size_t bytes, std::string_view what) {
-  {
-    const std::lock_guard lock(mutex_);
-    const std::size_t i = slot(device);
-    const std::size_t limit = i == accelerators_.size() ? cpu_limit_ : accelerators_[i].limit_bytes;
-    const bool limited = i < accelerators_.size() || cpu_limit_ != 0;
-    if (limited && (bytes > limit || used_[i] > limit - bytes)) {
-      throw DeviceError(str_cat(to_string(device), ": ", bytes, " bytes for ", what,
-                                " do not fit beside the ", used_[i], " in use; its limit is ",
-                                limit, " bytes"));
-    }
-    used_[i] += bytes;
-    peak_[i] = std::max(peak_[i], used_[i]);
+void DeviceMemory::take(Device device, std::size_t bytes, std::string_view what) {
+  const std::lock_guard lock(mutex_);
+  const std::size_t i = slot(device);
+  const std::size_t limit = i == accelerators_.size() ? cpu_limit_ : accelerators_[i].limit_bytes;
+  const bool limited = i < accelerators_.size() || cpu_limit_ != 0;
+  if (limited && (bytes > limit || used_[i] > limit - bytes)) {
+    throw DeviceError(str_cat(to_string(device), ": ", bytes, " bytes for ", what,
+                              " do not fit beside the ", used_[i], " in use; its limit is ", limit,
+                              " bytes"));
   }
+  used_[i] += bytes;
+  peak_[i] = std::max(peak_[i], used_[i]);
+}
+
+DeviceCharge DeviceMemory::charge(Device device, std::size_t bytes, std::string_view what) {
+  take(device, bytes, what);
+  return {*this, device, bytes};
+}
+
+DeviceCharge::~DeviceCharge() {
+  if (memory_ != nullptr) memory_->give_back(device_, bytes_);
+}
+
+DeviceBuffer DeviceMemory::allocate(Device device, std::size_t bytes, std::string_view what) {
+  take(device, bytes, what);
   try {
     if (const int card = card_of(device); card >= 0) {
       return {allocate_on_card(device, card, bytes, what), *this, device};

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/host_buffer.h"
@@ -47,6 +48,27 @@ class DeviceBuffer {
   Device device_;
 };
 
+/// Bytes that someone else allocates, in the account of their device while this lives. Movable.
+class DeviceCharge {
+ public:
+  ~DeviceCharge();
+  DeviceCharge(DeviceCharge&& other) noexcept
+      : memory_(std::exchange(other.memory_, nullptr)),
+        device_(other.device_),
+        bytes_(other.bytes_) {}
+  DeviceCharge& operator=(DeviceCharge&&) = delete;
+  DeviceCharge(const DeviceCharge&) = delete;
+
+ private:
+  friend class DeviceMemory;
+  DeviceCharge(DeviceMemory& memory, Device device, std::size_t bytes)
+      : memory_(&memory), device_(device), bytes_(bytes) {}
+
+  DeviceMemory* memory_;
+  Device device_;
+  std::size_t bytes_;
+};
+
 /// An accelerator that device maps may name by number.
 struct Accelerator {
   Device device;
@@ -81,11 +103,16 @@ class DeviceMemory {
   /// DeviceError that is thrown where the device's limit does not hold them.
   DeviceBuffer allocate(Device device, std::size_t bytes, std::string_view what);
 
+  /// The account without an allocation. Throws as allocate() does.
+  DeviceCharge charge(Device device, std::size_t bytes, std::string_view what);
+
   std::size_t used_bytes(Device device) const;
   std::size_t peak_bytes(Device device) const;
 
  private:
   friend class DeviceBuffer;
+  friend class DeviceCharge;
+  void take(Device device, std::size_t bytes, std::string_view what);
   std::size_t slot(Device device) const;
   cuda::CardMemory allocate_on_card(Device device, int card, std::size_t bytes,
                                     std::string_view what) const;

@@ -55,5 +55,18 @@ TEST(DeviceMemory, NamesADeviceThatIsNotThere) {
   EXPECT_THROW(memory.allocate({DeviceKind::kVirtual, 3}, 1, "x"), DeviceError);
 }
 
+TEST(DeviceMemory, WhatOthersAllocateIsInTheAccountToo) {
+  DeviceMemory memory(parse_virtual_devices("1x1000"));
+  const Device device{DeviceKind::kVirtual, 0};
+  {
+    DeviceCharge charge = memory.charge(device, 600, "logits");
+    const DeviceCharge moved = std::move(charge);
+    EXPECT_EQ(memory.used_bytes(device), 600U);
+    EXPECT_THROW(memory.charge(device, 500, "more logits"), DeviceError);
+    EXPECT_THROW(memory.allocate(device, 500, "weights"), DeviceError);
+  }
+  EXPECT_EQ(memory.used_bytes(device), 0U);
+}
+
 }  // namespace
 }  // namespace shoehorn

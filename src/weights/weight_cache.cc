@@ -1,17 +1,20 @@
 #include "weights/weight_cache.h"
 
-#include <array>
-#include <cstdint>
 #include <cstdlib>
-#include <cstring>
-#include <optional>
+#include <memory>
+#include <set>
+#include <span>
 #include <system_error>
+#include <utility>
 
 #include "shoehorn/error.h"
 
+#include "base/checksum.h"
 #include "base/host_buffer.h"
 #include "base/str_cat.h"
 #include "base/written_file.h"
+#include "weights/cache_file.h"
+#include "weights/cache_folder.h"
 #include "weights/weight_loader.h"
 
 namespace shoehorn {
@@ -19,83 +22,60 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kHeaderBytes = 4096;
-constexpr std::string_view kVersion = "shoehorn weight cache 2";
-
-constexpr std::uint64_t kHashStart = 0xcbf29ce484222325U;
-
-/// FNV-1a of 64 bits: of file names, where the key itself is compared, and of many tensors.
-std::uint64_t hash_of(std::string_view text, std::uint64_t hash = kHashStart) {
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-  return hash;
-}
-
-std::string hexadecimal(std::uint64_t value) {
-  std::string text;
-  for (int shift = 60; shift >= 0; shift -= 4) text += "0123456789abcdef"[(value >> shift) & 15];
-  return text;
-}
-
-/// What identifies a stored tensor.
-std::string source_text(const Checkpoint& checkpoint, const TensorInfo& info) {
-  std::string text =
-      str_cat(checkpoint.identity_of(info), "\ntensor ", info.name, " ", to_string(info.dtype), " ",
-              to_string(info.shape), " heads ", info.row_order.interleaved_heads);
-  for (const std::int64_t stride : info.strides) text += str_cat(" stride ", stride);
-  return text;
-}
-
-/// The first matrix of a stack in words, all of them as a hash: a header has room for a few lines.
-std::string stack_text(const Checkpoint& checkpoint, const TensorStack& stack) {
-  std::uint64_t hash = kHashStart;
-  for (const TensorInfo& info : stack.plain) hash = hash_of(source_text(checkpoint, info), hash);
-  return str_cat(source_text(checkpoint, stack.plain.front()), "\nmatrices ", stack.size(),
-                 " hash ", hexadecimal(hash));
-}
-
-/// Quantized on the way in, or experts stored [in, out], whose rows lie scattered in the file.
-bool is_worth_a_file(const WeightSpec& weight) {
-  return weight.is_quantized_on_load() ||
-         (weight.stack != nullptr && !weight.stack->plain.empty() &&
-          !weight.stack->plain.front().strides.empty());
-}
-
-/// All that the bytes depend on, as text: it opens the file and is compared when it is used again.
-std::string key_of(const Checkpoint& checkpoint, const WeightSpec& weight) {
-  const std::string source = weight.stack != nullptr ? stack_text(checkpoint, *weight.stack)
-                                                     : source_text(checkpoint, *weight.source);
-  return str_cat(kVersion, "\n", source, "\nform ", to_string(weight.form.quant_type), " of ",
-                 to_string(weight.form.dtype), " blocks ", weight.form.blocksize,
-                 weight.form.nested ? " nested" : "", " parity ", static_cast<int>(weight.parity),
-                 "\n");
-}
-
-std::optional<CachedWeight> find_file(const fs::path& path, const std::string& key,
-                                      std::size_t bytes) {
+std::shared_ptr<const CachedWeight> find_file(const fs::path& path, const std::string& key,
+                                              std::size_t bytes) {
   std::error_code error;
-  if (!fs::is_regular_file(path, error)) return std::nullopt;
-  File file(path);
-  if (file.size() != kHeaderBytes + bytes) return std::nullopt;
-  std::string header(kHeaderBytes, '\0');
-  file.read_at(0, std::as_writable_bytes(std::span(header)));
-  if (header.substr(0, key.size()) != key || header[key.size()] != '\0') return std::nullopt;
-  return CachedWeight{std::move(file), kHeaderBytes};
+  if (!fs::is_regular_file(path, error)) return nullptr;
+  try {
+    File file(path);
+    if (file.size() != kCacheHeaderBytes + bytes) return nullptr;
+    std::string text(kCacheHeaderBytes, '\0');
+    file.read_at(0, std::as_writable_bytes(std::span(text)));
+    const auto header = parse_cache_header(text);
+    if (!header || header->key != key) return nullptr;
+    return std::make_shared<const CachedWeight>(std::move(file), kCacheHeaderBytes,
+                                                header->checksum);
+  } catch (const FileError&) {
+    return nullptr;  // it was cleaned away just now, or cannot be read: it is made anew
+  }
 }
 
-void write_file(const Checkpoint& checkpoint, const WeightSpec& weight, const fs::path& path,
-                const std::string& key, ThreadPool& pool, Isa isa) {
+void write_weight(const Checkpoint& checkpoint, const WeightSpec& weight, const std::string& key,
+                  WrittenFile& file, ThreadPool& pool, Isa isa) {
   HostBuffer buffer(form_bytes(weight));
   WeightLoader loader(checkpoint, weight, buffer.bytes(), isa);
   std::vector<LoadScratch> scratch(static_cast<std::size_t>(pool.threads()));
   pool.parallel_for(loader.pieces(), [&](std::int64_t piece, int thread) {
     loader.load(piece, scratch[static_cast<std::size_t>(thread)]);
   });
-  std::string header = key;
-  header.resize(kHeaderBytes, '\0');
-  WrittenFile file(path);
+  const std::string header = cache_header(key, checksum(buffer.bytes()));
   file.write(std::as_bytes(std::span(header)));
   file.write(buffer.bytes());
+  file.sync();
   file.commit();
+}
+
+/// One weight and the file it belongs in.
+struct Wanted {
+  WeightSpec* weight;
+  std::string key;
+  fs::path path;
+  std::size_t bytes;
+};
+
+std::vector<Wanted> wanted_files(const Checkpoint& checkpoint, std::vector<WeightGroup>& groups,
+                                 const fs::path& folder) {
+  std::vector<Wanted> wanted;
+  for (WeightGroup& group : groups) {
+    for (WeightSpec& weight : group.weights) {
+      if (!is_streamed(weight) || !is_worth_caching(weight)) continue;
+      std::string key = cache_key(checkpoint, weight);
+      cache_header(key, 0);  // throws where it is too long
+      fs::path path = folder / cache_file_name(key);
+      wanted.push_back({&weight, std::move(key), std::move(path), form_bytes(weight)});
+    }
+  }
+  return wanted;
 }
 
 }  // namespace
@@ -110,39 +90,53 @@ std::filesystem::path default_weight_cache() {
   return fs::temp_directory_path() / "shoehorn-weights";
 }
 
-void fill_weight_cache(
-    const Checkpoint& checkpoint, std::vector<WeightGroup>& groups,
-    const std::filesystem::path& folder, ThreadPool& pool, Isa isa,
-    const std::function<void(std::size_t done, std::size_t total)>& on_progress) {
-  std::vector<WeightSpec*> wanted;
-  std::size_t total = 0;
-  for (WeightGroup& group : groups) {
-    for (WeightSpec& weight : group.weights) {
-      if (!is_streamed(weight) || !is_worth_a_file(weight)) continue;
-      wanted.push_back(&weight);
-      total += form_bytes(weight);
-    }
+bool is_worth_caching(const WeightSpec& weight) {
+  // Experts stored [in, out]: their rows lie scattered in the file.
+  if (weight.stack != nullptr && !weight.stack->plain.empty()) {
+    return weight.is_quantized_on_load() || !weight.stack->plain.front().strides.empty();
   }
+  if (weight.source == nullptr) return false;
+  return weight.is_quantized_on_load() ||
+         (weight.shape.rank() >= 2 && form_bytes(weight) < weight.source->bytes);
+}
+
+void fill_weight_cache(const Checkpoint& checkpoint, std::vector<WeightGroup>& groups,
+                       const WeightCacheOptions& options, ThreadPool& pool, Isa isa) {
+  const fs::path& folder = options.folder;
+  std::vector<Wanted> wanted = wanted_files(checkpoint, groups, folder);
   if (wanted.empty()) return;
+  std::size_t total = 0;
+  std::uint64_t file_bytes = 0;
+  std::set<fs::path> keep;
+  for (const Wanted& one : wanted) {
+    total += one.bytes;
+    file_bytes += kCacheHeaderBytes + one.bytes;
+    keep.insert(one.path);
+  }
+  if (options.limit_bytes > 0 && file_bytes > options.limit_bytes) {
+    throw PlanError(
+        str_cat("the weights that are converted here and streamed take ", file_bytes,
+                " bytes of the weight cache, --offload-cache-limit allows ", options.limit_bytes,
+                ": raise it, or convert the checkpoint once with quantize or convert"),
+        file_bytes, options.limit_bytes);
+  }
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) throw FileError(folder, "the weight cache cannot be made: " + error.message());
+  remove_leftovers(folder);
   std::size_t done = 0;
-  for (WeightSpec* weight : wanted) {
-    const std::string key = key_of(checkpoint, *weight);
-    if (key.size() >= kHeaderBytes) {
-      throw FileError(folder, str_cat("the path of ", weight->path, " is too long for the cache"));
-    }
-    const fs::path path = folder / (hexadecimal(hash_of(key)) + ".weight");
-    auto found = find_file(path, key, form_bytes(*weight));
+  for (const Wanted& one : wanted) {
+    auto found = find_file(one.path, one.key, one.bytes);
     if (!found) {
-      write_file(checkpoint, *weight, path, key, pool, isa);
-      found = find_file(path, key, form_bytes(*weight));
-      if (!found) throw FileError(path, "changed while it was being used");
+      const auto file =
+          open_with_room(one.path, kCacheHeaderBytes + one.bytes, options.limit_bytes, keep);
+      write_weight(checkpoint, *one.weight, one.key, *file, pool, isa);
+      found = find_file(one.path, one.key, one.bytes);
+      if (!found) throw FileError(one.path, "changed while it was being used");
     }
-    weight->cached = std::make_shared<const CachedWeight>(std::move(*found));
-    done += form_bytes(*weight);
-    if (on_progress) on_progress(done, total);
+    one.weight->cached = std::move(found);
+    done += one.bytes;
+    if (options.on_progress) options.on_progress(done, total);
   }
 }
 

@@ -465,7 +465,11 @@ float* WeightLoader::plain_absmax() {
 
 // Called by the thread that loaded the last piece.
 void WeightLoader::finish(LoadScratch& scratch) {
-  if (weight_.cached != nullptr || weight_.stack != nullptr) return;
+  if (weight_.cached != nullptr) {
+    if (target_.card < 0) weight_.cached->check(target_.bytes);
+    return;
+  }
+  if (weight_.stack != nullptr) return;
   if (weight_.quantized == nullptr) return finish_quantized(scratch);
   for (const QuantizedConstant& constant : weight_.quantized->constants) {
     put_floats(constant.offset, constant.values, scratch);

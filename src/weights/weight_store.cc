@@ -182,6 +182,7 @@ void WeightStore::load_residents(const DeviceMemory& memory, ThreadPool& pool,
 }
 
 WeightStore::Lease WeightStore::take(std::size_t group, const cuda::Queue* queue) {
+  GroupClock::Use use = clock_.begin(group);
   std::vector<WeightView> views = views_[group];
   const auto brought = std::ranges::find(link_groups_, group, &LinkGroup::group);
   if (queue != nullptr && brought != link_groups_.end()) {
@@ -194,15 +195,20 @@ WeightStore::Lease WeightStore::take(std::size_t group, const cuda::Queue* queue
       views[w].data = slot + (piece++)->slot_offset;
       views[w].device = brought->device;
     }
-    return {link_.get(), queue, std::move(views)};
+    use.ready();
+    return {std::move(use), link_.get(), queue, std::move(views)};
   }
   const std::ptrdiff_t index = stream_index_[group];
-  if (index < 0) return {nullptr, std::move(views)};
+  if (index < 0) {
+    use.ready();
+    return {std::move(use), nullptr, std::move(views)};
+  }
   const auto streamed = stream_->take(static_cast<std::size_t>(index));
   for (std::size_t w = 0; w < views.size(); ++w) {
     if (streamed[w] != nullptr) views[w].data = streamed[w];
   }
-  return {stream_.get(), std::move(views)};
+  use.ready();
+  return {std::move(use), stream_.get(), std::move(views)};
 }
 
 WeightStore::Lease::~Lease() {

@@ -14,6 +14,7 @@
 #include "quant/weight_form.h"
 #include "weights/card_stream.h"
 #include "weights/device_memory.h"
+#include "weights/group_times.h"
 #include "weights/weight_group.h"
 #include "weights/weight_stream.h"
 
@@ -52,10 +53,12 @@ class WeightStore {
 
    private:
     friend class WeightStore;
-    Lease(WeightStream* stream, std::vector<WeightView> views)
-        : stream_(stream), views_(std::move(views)) {}
-    Lease(CardStream* link, const cuda::Queue* queue, std::vector<WeightView> views)
-        : link_(link), queue_(queue), views_(std::move(views)) {}
+    Lease(GroupClock::Use use, WeightStream* stream, std::vector<WeightView> views)
+        : use_(std::move(use)), stream_(stream), views_(std::move(views)) {}
+    Lease(GroupClock::Use use, CardStream* link, const cuda::Queue* queue,
+          std::vector<WeightView> views)
+        : use_(std::move(use)), link_(link), queue_(queue), views_(std::move(views)) {}
+    GroupClock::Use use_;             // until the lease ends
     WeightStream* stream_ = nullptr;  // null: nothing of the group is streamed to the host
     CardStream* link_ = nullptr;      // null: nor to a card
     const cuda::Queue* queue_ = nullptr;
@@ -85,6 +88,8 @@ class WeightStore {
   std::size_t streamed_bytes_per_pass() const { return streamed_bytes_; }
   /// Weights sent to cards while passes ran.
   std::uint64_t link_bytes() const { return link_ ? link_->bytes_sent() : 0; }
+  /// How long passes waited for each group, and computed with it; by position in groups().
+  std::vector<GroupTime> group_times() const { return clock_.times(); }
   StreamStats stream_stats() const { return stream_ ? stream_->stats() : StreamStats{}; }
   /// What the drive did for each streamed group, in the order of a pass.
   std::vector<GroupReads> group_reads() const {
@@ -100,6 +105,7 @@ class WeightStore {
   const Checkpoint& checkpoint_;
   std::vector<WeightGroup> groups_;
   Isa isa_;
+  GroupClock clock_{groups_.size()};
   std::vector<DeviceBuffer> buffers_;
   std::vector<std::vector<WeightView>> views_;  // data null for streamed weights
   std::vector<std::ptrdiff_t> stream_index_;    // group → index in the stream; -1: none

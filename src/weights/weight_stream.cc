@@ -392,6 +392,15 @@ void WeightStream::run_done(Entry& entry) {
                            str_cat("was changed while ", group.weights->name,
                                    " was read from it: ", change, "; load the model again"))));
   }
+  try {
+    for (std::size_t w = 0; w < entry.at.size(); ++w) {
+      const WeightSpec& weight = group.weights->weights[w];
+      if (entry.at[w] == nullptr || weight.cached == nullptr) continue;
+      weight.cached->check({entry.at[w], form_bytes(weight)});
+    }
+  } catch (...) {
+    return fail(entry, std::current_exception());
+  }
   const std::lock_guard lock(mutex_);
   entry.ready = true;
   GroupReads& reads = group_reads_[entry.group];

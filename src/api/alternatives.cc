@@ -1,0 +1,49 @@
+#include "api/alternatives.h"
+
+#include <cstdint>
+
+#include "shoehorn/error.h"
+
+#include "api/prepare.h"
+#include "base/str_cat.h"
+
+namespace shoehorn {
+namespace {
+
+bool fits(const std::string& model, LoadOptions options, const std::string& assume) {
+  options.on_note = {};
+  options.on_progress = {};
+  try {
+    place_model(model, options, assume, /*measure=*/false);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+}  // namespace
+
+std::string what_would_fit(const std::string& model, const LoadOptions& options,
+                           const std::string& assume) {
+  std::string text;
+  for (std::int64_t batch = options.max_batch / 2; batch >= 1; batch /= 2) {
+    LoadOptions fewer = options;
+    fewer.max_batch = batch;
+    if (!fits(model, fewer, assume)) continue;
+    text += str_cat(", or --max-batch ", batch);
+    break;
+  }
+  const auto& asked = options.quantization_config;
+  const bool is_quantized = asked && (asked->load_in_8bit || asked->load_in_4bit);
+  if (is_quantized || !options.tier_dtype.empty()) return text;
+  LoadOptions smaller = options;
+  if (!asked) smaller.quantization_config.emplace();
+  smaller.quantization_config->load_in_8bit = true;
+  if (fits(model, smaller, assume)) return text + ", or --load-in-8bit";
+  smaller.quantization_config->load_in_8bit = false;
+  smaller.quantization_config->load_in_4bit = true;
+  if (fits(model, smaller, assume)) text += ", or --load-in-4bit";
+  return text;
+}
+
+}  // namespace shoehorn
