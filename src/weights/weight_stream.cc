@@ -20,6 +20,14 @@ std::vector<std::size_t> numbers(std::size_t count) {
   return result;
 }
 
+void add_files(const Checkpoint& checkpoint, const QuantizedTensor& tensor,
+               std::set<const File*>& files) {
+  for (const QuantizedPart& part : tensor.parts) {
+    files.insert(&checkpoint.files()[part.info->file]);
+    if (part.scales != nullptr) files.insert(&checkpoint.files()[part.scales->file]);
+  }
+}
+
 /// The files that a group's streamed weights come from, each once.
 std::vector<const File*> files_of(const Checkpoint& checkpoint, const WeightGroup& group) {
   std::set<const File*> files;
@@ -27,12 +35,17 @@ std::vector<const File*> files_of(const Checkpoint& checkpoint, const WeightGrou
     if (!is_streamed(weight)) continue;
     if (weight.cached != nullptr) {
       files.insert(&weight.cached->file);
-    } else if (!checkpoint.files().empty() && weight.quantized == nullptr) {
-      files.insert(&checkpoint.files()[weight.source->file]);
-    } else if (!checkpoint.files().empty()) {
-      for (const QuantizedPart& part : weight.quantized->parts) {
-        files.insert(&checkpoint.files()[part.info->file]);
+    } else if (checkpoint.files().empty()) {
+      continue;
+    } else if (weight.quantized != nullptr) {
+      add_files(checkpoint, *weight.quantized, files);
+    } else if (weight.stack != nullptr) {
+      for (const TensorInfo& info : weight.stack->plain) {
+        files.insert(&checkpoint.files()[info.file]);
       }
+      for (const auto& tensor : weight.stack->quantized) add_files(checkpoint, *tensor, files);
+    } else {
+      files.insert(&checkpoint.files()[weight.source->file]);
     }
   }
   return {files.begin(), files.end()};
