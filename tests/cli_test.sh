@@ -52,10 +52,10 @@ CHECK
 cp "$WORK/out" "$WORK/out.prompts"
 grep -q 'new tok/s' "$WORK/err" || fail "run --prompts --stats"
 expect 0 "$SHOEHORN" run "$model" -p Hello -n 4 --ignore-eos --json
-[[ $(field "$WORK/out" '["ids"]') == $(python3 -c '
+[[ $(field "$WORK/out" '["ids"]') == "$(python3 -c '
 import json, sys
 for line in map(json.loads, open(sys.argv[1])):
-    if line.get("id") == "a": print(line["ids"])' "$WORK/out.prompts") ]] || fail "run --prompts ids"
+    if line.get("id") == "a": print(line["ids"])' "$WORK/out.prompts")" ]] || fail "run --prompts ids"
 expect 2 "$SHOEHORN" run "$model" -p Hello --prompts "$WORK/prompts.jsonl"
 expect 1 "$SHOEHORN" run "$model" --prompts "$WORK/no-such-file"
 expect 0 "$SHOEHORN" run "$model" -p Hello -n 4 --kv-dtype int8
