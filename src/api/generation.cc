@@ -10,56 +10,96 @@
 
 #include "api/generation_request.h"
 #include "api/model_impl.h"
+#include "api/session_logits.h"
 #include "base/memory_status.h"
 #include "base/str_cat.h"
+#include "generate/draft_model.h"
+#include "generate/prompt_lookup.h"
+#include "generate/speculation.h"
 #include "generate/token_loop.h"
 
 namespace shoehorn {
 namespace {
 
-/// A session as the token loop sees it.
-class SessionLogits final : public LogitsSource {
- public:
-  /// `on_card`: a CUDA device computes logits, which stay there where only the likeliest id counts.
-  SessionLogits(const Model& model, Session session, bool on_card)
-      : model_(model), session_(std::move(session)), on_card_(on_card) {}
-
-  std::span<const float> prefill(std::span<const std::int32_t> ids) override {
-    return session_.forward(ids);
-  }
-  std::span<const float> next(std::int32_t id) override { return session_.forward({&id, 1}); }
-  std::optional<std::int32_t> likeliest(std::span<const std::int32_t> ids) override {
-    if (!on_card_) return std::nullopt;
-    Session* const session = &session_;
-    return model_.likeliest({&session, 1}, {&ids, 1}).front();
-  }
-  std::int64_t capacity() const { return session_.capacity(); }
-
- private:
-  const Model& model_;
-  Session session_;
-  bool on_card_;
+/// What a draft model needs beside the large one.
+struct Draft {
+  const Model* model = nullptr;  // null: none
+  bool on_card = false;
 };
+
+std::int64_t session_positions(const Model& model, std::span<const std::int32_t> ids,
+                               const GenerationConfig& config) {
+  const auto prompt = std::max<std::int64_t>(static_cast<std::int64_t>(ids.size()), 1);
+  return std::min(model.max_context(), prompt + config.max_new_tokens);
+}
 
 }  // namespace
 
 struct Generation::Impl {
   const Model* model;
   SessionLogits source;
-  TokenLoop loop;
+  std::optional<SessionLogits> draft;  // of the draft model
+  std::optional<SpeculativeSource> speculation;
+  std::optional<TokenLoop> loop;
+  std::vector<std::string> notes;
   std::uint64_t disk_bytes_before;
   double disk_wait_before;
   std::uint64_t disk_bytes_after_prefill = 0;
   bool done = false;
 
-  Impl(const Model& of, const LoadedModel& loaded, Session session, const Tokenizer* tokenizer,
-       std::span<const std::int32_t> ids, const GenerationConfig& config,
-       std::unique_ptr<TokenConstraint> constraint)
+  /// `config` has a seed, where it samples.
+  Impl(const Model& of, const LoadedModel& loaded, std::span<const std::int32_t> ids,
+       const GenerationConfig& config)
       : model(&of),
-        source(of, std::move(session), loaded.head_on_card()),
-        loop(source, tokenizer, ids, config, std::move(constraint)),
+        source(of, of.new_session(session_positions(of, ids, config)), loaded.head_on_card()),
         disk_bytes_before(loaded.weights().stream_stats().bytes_read),
         disk_wait_before(loaded.weights().stream_stats().wait_s) {}
+
+  /// Before start().
+  void speculate(const Draft& from, const std::string& obstacle, std::span<const std::int32_t> ids,
+                 const GenerationConfig& config) {
+    if (config.prompt_lookup_num_tokens == 0 && from.model == nullptr) return;
+    if (!obstacle.empty()) {
+      notes.push_back("nothing is guessed ahead, since that would change what is said: " +
+                      obstacle);
+      return;
+    }
+    const std::size_t prompt = std::max<std::size_t>(ids.size(), 1);
+    std::unique_ptr<DraftSource> drafts;
+    if (from.model != nullptr) {
+      drafts = draft_model(*from.model, from.on_card, prompt, config);
+    } else {
+      PromptLookupOptions options{.eos_token_id = config.ignore_eos
+                                                      ? std::span<const std::int32_t>{}
+                                                      : config.eos_token_id};
+      options.prompt_lookup_num_tokens = static_cast<std::size_t>(config.prompt_lookup_num_tokens);
+      if (config.max_matching_ngram_size > 0) {
+        options.max_matching_ngram_size = static_cast<std::size_t>(config.max_matching_ngram_size);
+      }
+      drafts = std::make_unique<PromptLookup>(options);
+    }
+    speculation.emplace(source, std::move(drafts),
+                        prompt + static_cast<std::size_t>(config.max_new_tokens));
+  }
+
+  void start(const Tokenizer* tokenizer, std::span<const std::int32_t> ids,
+             const GenerationConfig& config, std::unique_ptr<TokenConstraint> constraint) {
+    LogitsSource& logits = speculation ? static_cast<LogitsSource&>(*speculation) : source;
+    loop.emplace(logits, tokenizer, ids, config, std::move(constraint));
+  }
+
+ private:
+  std::unique_ptr<DraftSource> draft_model(const Model& small, bool on_card, std::size_t prompt,
+                                           const GenerationConfig& config) {
+    const std::int64_t positions = std::min(small.max_context(), source.capacity());
+    draft.emplace(small, small.new_session(positions), on_card);
+    DraftModelOptions options{.capacity = static_cast<std::size_t>(positions),
+                              .vocab_size = static_cast<std::size_t>(model->vocab_size())};
+    if (config.num_assistant_tokens > 0) {
+      options.num_assistant_tokens = static_cast<std::size_t>(config.num_assistant_tokens);
+    }
+    return std::make_unique<DraftModel>(*draft, options, config, prompt, config.seed.value_or(0));
+  }
 };
 
 Generation::Generation(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -70,8 +110,8 @@ Generation& Generation::operator=(Generation&&) noexcept = default;
 bool Generation::next(std::string& piece) {
   piece.clear();
   while (!impl_->done && piece.empty()) {
-    impl_->done = !impl_->loop.step(piece);
-    if (impl_->loop.result().ids.size() == 1) {
+    impl_->done = !impl_->loop->step(piece);
+    if (impl_->loop->result().ids.size() == 1) {
       impl_->disk_bytes_after_prefill = impl_->model->disk_bytes_read();
     }
   }
@@ -79,23 +119,23 @@ bool Generation::next(std::string& piece) {
 }
 
 void Generation::cancel() {
-  impl_->loop.cancel();
+  impl_->loop->cancel();
 }
 const std::vector<std::int32_t>& Generation::ids() const {
-  return impl_->loop.result().ids;
+  return impl_->loop->result().ids;
 }
 const std::string& Generation::text() const {
-  return impl_->loop.result().text;
+  return impl_->loop->result().text;
 }
 const std::vector<TokenLogprob>& Generation::logprobs() const {
-  return impl_->loop.logprobs();
+  return impl_->loop->logprobs();
 }
 FinishReason Generation::finish_reason() const {
-  return impl_->loop.result().finish_reason;
+  return impl_->loop->result().finish_reason;
 }
 
 RunStats Generation::stats() const {
-  const TokenLoopResult& result = impl_->loop.result();
+  const TokenLoopResult& result = impl_->loop->result();
   const Model& model = *impl_->model;
   RunStats stats;
   stats.load_s = model.load_s();
@@ -115,7 +155,19 @@ RunStats Generation::stats() const {
   stats.predicted_peak_bytes =
       model.predicted_peak_bytes(impl_->source.capacity(), result.prompt_tokens);
   stats.measured_peak_bytes = process_memory().peak_rss_bytes;
+  if (impl_->speculation) {
+    const SpeculationStats speculation = impl_->speculation->stats();
+    stats.speculates = true;
+    stats.drafted = speculation.drafted;
+    stats.accepted = speculation.accepted;
+    stats.checking_passes = speculation.passes;
+    stats.speculation_switched_off = speculation.switched_off;
+  }
   return stats;
+}
+
+const std::vector<std::string>& Generation::notes() const {
+  return impl_->notes;
 }
 
 std::vector<std::int32_t> Model::encode_prompt(std::string_view prompt) const {
@@ -142,11 +194,20 @@ Generation Model::generate(std::span<const std::int32_t> ids,
                                 "takes --num-beams and --num-return-sequences, 1 for one"));
   }
   const auto prompt = std::max<std::int64_t>(static_cast<std::int64_t>(ids.size()), 1);
-  const GenerationConfig bounded = within_context(config, prompt, max_context());
-  const std::int64_t positions = std::min(max_context(), prompt + config.max_new_tokens);
-  return Generation(std::make_unique<Generation::Impl>(
-      *this, *impl_->loaded, new_session(positions), impl_->tokenizer.get(), ids, bounded,
-      output_constraint(options, config, impl_->tokenizer.get(), vocab_size())));
+  GenerationConfig bounded = within_context(config, prompt, max_context());
+  // The draft model draws what the large one will draw.
+  if (bounded.do_sample) bounded.seed = generation_seed(bounded);
+  if (impl_->draft && options.prompt_lookup_num_tokens.value_or(0) > 0) {
+    throw ArgumentError(
+        "prompt lookup and a draft model both guess what comes next: ask for one of them");
+  }
+  auto impl = std::make_unique<Generation::Impl>(*this, *impl_->loaded, ids, bounded);
+  Draft draft{.model = impl_->draft.get()};
+  if (draft.model != nullptr) draft.on_card = draft.model->impl_->loaded->head_on_card();
+  impl->speculate(draft, impl_->speculation_obstacle, ids, bounded);
+  impl->start(impl_->tokenizer.get(), ids, bounded,
+              output_constraint(options, config, impl_->tokenizer.get(), vocab_size()));
+  return Generation(std::move(impl));
 }
 
 }  // namespace shoehorn

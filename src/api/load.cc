@@ -11,6 +11,7 @@
 #include "api/plan_report.h"
 #include "api/prepare.h"
 #include "api/routes.h"
+#include "api/speculation.h"
 #include "base/drive_choice.h"
 #include "weights/weight_cache.h"
 
@@ -85,9 +86,16 @@ ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
 }  // namespace
 
 Model from_pretrained(const std::string& model, const LoadOptions& options) {
-  const auto prepared_model = prepare_model(model, options, /*assume=*/"", /*measure=*/false);
-  PreparedModel& prepared = *prepared_model;
   auto impl = std::make_unique<Model::Impl>();
+  impl->draft = load_draft(options);
+  const auto prepared_model = prepare_model(model, options, /*assume=*/"", /*measure=*/false,
+                                            impl->draft ? unused_bytes(*impl->draft) : 0);
+  PreparedModel& prepared = *prepared_model;
+  if (impl->draft) {
+    require_same_vocabulary(*impl->draft, options.draft_model, prepared.opened.tokenizer.get(),
+                            prepared.opened.architecture->shape().vocab_size);
+  }
+  impl->speculation_obstacle = speculation_obstacle(prepared.opened, prepared.shape);
   impl->generation_config = generation_config(*prepared.opened.checkpoint, options);
   impl->hf_device_map = prepared.hf_device_map();
   impl->plan_text = plan_report_text(prepared, /*unicode=*/true);

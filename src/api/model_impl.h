@@ -17,6 +17,8 @@ namespace shoehorn {
 struct Model::Impl {
   std::unique_ptr<const LoadedModel> loaded;
   std::unique_ptr<const Tokenizer> tokenizer;
+  std::unique_ptr<const Model> draft;  // null where none was asked for
+  std::string speculation_obstacle;    // why nothing may be guessed; empty where it may
   ModuleTree tree;
   GenerationConfig generation_config;
   HfDeviceMap hf_device_map;

@@ -374,11 +374,14 @@ bool plan_link_staging(PreparedModel& prepared) {
 }  // namespace
 
 std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const LoadOptions& options,
-                                             const std::string& assume, bool measure) {
+                                             const std::string& assume, bool measure,
+                                             std::size_t others_bytes) {
   auto prepared = std::make_unique<PreparedModel>();
   prepared->opened = open_model(model, options);
   prepared->shape = run_shape(prepared->opened, options);
   prepared->machine = machine_limits(options, prepared->opened, prepared->shape, assume);
+  const auto cpu = prepared->machine.devices.find(DeviceKey::cpu());
+  if (cpu != prepared->machine.devices.end()) cpu->second.process_bytes += others_bytes;
   if (measure) measure_rates(*prepared->opened.checkpoint, prepared->shape, prepared->machine);
   prepared->plan_input = plan_input(prepared->opened, prepared->shape, prepared->machine);
   prepared->plan = make_plan(prepared->opened, prepared->machine, options, prepared->plan_input);

@@ -91,8 +91,10 @@ struct PreparedModel {
 
 /// Opens and plans. `assume` as in PlanOptions. With `measure`, the predicted times come from rates
 /// measured now; without, from a usual machine's: the placement is the same, since only the ratios
-/// of devices matter for it. Throws PlanError where the model cannot be placed.
+/// of devices matter for it. `others_bytes` of host memory are kept for what is not this model's.
+/// Throws PlanError where the model cannot be placed.
 std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const LoadOptions& options,
-                                             const std::string& assume, bool measure);
+                                             const std::string& assume, bool measure,
+                                             std::size_t others_bytes = 0);
 
 }  // namespace shoehorn
