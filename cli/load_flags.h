@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -12,8 +13,9 @@ namespace shoehorn::cli {
 /// What the flags fill; `load()` turns it into LoadOptions.
 struct LoadFlags {
   std::string model;
-  std::string max_memory;  // "0=10GiB,cpu=6GiB"
-  std::string no_split;    // "A,B"
+  std::string max_memory;             // "0=10GiB,cpu=6GiB"
+  std::string no_split;               // "A,B"
+  std::vector<std::string> adapters;  // "DIR" or "DIR=0.5"
   BitsAndBytesConfig quantization;
   std::string compute_dtype;  // --bnb-4bit-compute-dtype; empty: not given
   double threshold = 6.0;

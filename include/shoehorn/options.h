@@ -15,6 +15,12 @@
 
 namespace shoehorn {
 
+/// A LoRA adapter as PEFT saves it.
+struct AdapterOptions {
+  std::filesystem::path path;  // the folder with adapter_config.json
+  double scale = 1;            // beside the adapter's own lora_alpha
+};
+
 /// How a model is loaded, or would be: `from_pretrained`, `plan` and `inspect` read the same
 /// struct.
 struct LoadOptions {
@@ -57,6 +63,8 @@ struct LoadOptions {
   /// one sequence. It is loaded into host memory as it is stored, within the same limits and before
   /// this one is planned.
   std::string draft_model = {};
+  /// What is added to the model's linear layers while it runs; their weights stay as they are.
+  std::vector<AdapterOptions> adapters = {};
   /// Another config.json than the checkpoint's own.
   std::filesystem::path config = {};
   /// There is no checkpoint: the model's name is a shape ("llama-3-8b", ...; docs/cli.md lists

@@ -13,6 +13,7 @@
 #include "api/routes.h"
 #include "api/speculation.h"
 #include "base/drive_choice.h"
+#include "base/str_cat.h"
 #include "weights/weight_cache.h"
 
 namespace shoehorn {
@@ -39,6 +40,20 @@ IoMode choose_io_of(const Checkpoint& checkpoint) {
   const auto largest = std::ranges::max_element(checkpoint.files(), {}, &File::size);
   if (largest == checkpoint.files().end()) return forced_io_mode().value_or(IoMode{});
   return choose_io(*largest, drive_choices_path());
+}
+
+/// Adapters are added by the host's kernels.
+void require_host_routes(const OpenedModel& opened, const std::vector<Route>& routes) {
+  if (!opened.adapters) return;
+  for (const Route& route : routes) {
+    for (const Device device : route.group_devices) {
+      if (device.kind != DeviceKind::kCuda) continue;
+      throw UnsupportedError(str_cat(
+          "adapters are not added on CUDA devices, and the plan computes on ", to_string(device),
+          ": `shoehorn convert MODEL OUT --adapter DIR` merges them "
+          "into the weights, --device-map cpu adds them"));
+    }
+  }
 }
 
 ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
@@ -78,6 +93,8 @@ ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
       options.on_progress("loading", done, total);
     };
   }
+  require_host_routes(prepared.opened, parts.routes);
+  parts.adapters = std::move(prepared.opened.adapters);
   parts.checkpoint = std::move(prepared.opened.checkpoint);
   parts.architecture = std::move(prepared.opened.architecture);
   return parts;

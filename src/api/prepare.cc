@@ -227,19 +227,41 @@ Checkpoint open_or_make(const std::string& model, const LoadOptions& options) {
   return synthetic_checkpoint(model, options.synthetic_seed);
 }
 
+std::vector<ScaledAdapter> open_adapters(const LoadOptions& options) {
+  std::vector<ScaledAdapter> adapters;
+  for (const AdapterOptions& adapter : options.adapters) {
+    adapters.push_back({std::make_shared<const PeftAdapter>(adapter.path), adapter.scale});
+  }
+  return adapters;
+}
+
+/// Puts whole tensors that adapters bring in the place of the checkpoint's.
+Checkpoint replace_tensors(Checkpoint checkpoint, const std::vector<ScaledAdapter>& adapters,
+                           std::string_view base_model_prefix) {
+  std::vector<const PeftAdapter*> all;
+  for (const ScaledAdapter& adapter : adapters) all.push_back(adapter.adapter.get());
+  return with_replacements(std::move(checkpoint), all, base_model_prefix);
+}
+
 }  // namespace
 
 OpenedModel open_model(const std::string& model, const LoadOptions& options) {
   OpenedModel opened;
-  opened.checkpoint = std::make_unique<const Checkpoint>(open_or_make(model, options));
-  opened.notes = opened.checkpoint->notes();
-  const auto& path = opened.checkpoint->path();
+  Checkpoint checkpoint = open_or_make(model, options);
+  const std::vector<ScaledAdapter> adapters = open_adapters(options);
+  const auto path = checkpoint.path();
   const auto config_path = !options.config.empty() ? options.config
                            : options.synthetic     ? path
                                                    : path / "config.json";
-  opened.architecture =
-      make_architecture(Config::parse(opened.checkpoint->config_json(), config_path));
+  opened.notes = checkpoint.notes();
+  opened.architecture = make_architecture(Config::parse(checkpoint.config_json(), config_path));
+  opened.checkpoint = std::make_unique<const Checkpoint>(
+      replace_tensors(std::move(checkpoint), adapters, opened.architecture->base_model_prefix()));
   resolve(opened, Config::parse(opened.checkpoint->config_json(), config_path), options);
+  if (!adapters.empty()) {
+    opened.adapters = std::make_unique<AdapterSet>(
+        adapters, opened.resolved, opened.architecture->base_model_prefix(), detect_isa());
+  }
   opened.notes.insert(opened.notes.end(), opened.resolved.notes.begin(),
                       opened.resolved.notes.end());
   ModuleTree& tree = opened.resolved.tree;
@@ -269,6 +291,7 @@ RunShape run_shape(const OpenedModel& opened, const LoadOptions& options) {
   shape.isa = detect_isa();
   shape.workspace_bytes = pass_workspace_bytes(*opened.architecture, shape.max_rows, shape.max_rows,
                                                shape.max_context, shape.threads);
+  if (opened.adapters) shape.workspace_bytes += opened.adapters->workspace_bytes(shape.max_rows);
   return shape;
 }
 

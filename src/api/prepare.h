@@ -14,6 +14,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "kernels/exec_context.h"
+#include "model/adapter.h"
 #include "model/architecture.h"
 #include "model/weight_plan.h"
 #include "plan/device_key.h"
@@ -27,8 +28,9 @@ struct OpenedModel {
   std::unique_ptr<const Checkpoint> checkpoint;
   std::unique_ptr<const Architecture> architecture;
   ResolvedModel resolved;
-  WeightCompute compute;     // of quantized weights
-  std::string compute_note;  // what was chosen for the user; empty where nothing was
+  std::unique_ptr<AdapterSet> adapters;  // null where none was asked for
+  WeightCompute compute;                 // of quantized weights
+  std::string compute_note;              // what was chosen for the user; empty where nothing was
   BnbParity parity = BnbParity::kNone;
   std::unique_ptr<const Tokenizer> tokenizer;  // null where the checkpoint has none
   std::vector<std::string> notes;

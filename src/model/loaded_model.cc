@@ -131,6 +131,7 @@ std::size_t card_workspace_bytes(const Architecture& architecture, std::int64_t 
 
 LoadedModel::LoadedModel(ModelParts parts) : parts_(std::move(parts)) {
   runtime_ = std::make_unique<Runtime>(*parts_.pool, parts_.isa, *parts_.memory, places_of(parts_));
+  runtime_->set_adapters(parts_.adapters.get());
   if (const auto card = only_card(parts_)) {
     recorded_ = std::make_unique<RecordedPasses>(*runtime_, *card);
   }
