@@ -50,7 +50,8 @@ void add_convert(CLI::App& app) {
       "convert",
       "Writes a plain safetensors folder of any model, as transformers saves it\n\n"
       "  shoehorn convert model.gguf OUT --dtype bfloat16\n"
-      "  shoehorn convert FOLDER_WITH_PYTORCH_BIN OUT --max-shard-size 5GB");
+      "  shoehorn convert FOLDER_WITH_PYTORCH_BIN OUT --max-shard-size 5GB\n"
+      "  shoehorn convert FOLDER MERGED --adapter LORA_FOLDER");
   LoadOptions& load = flags->load.options;
   command
       ->add_option("MODEL", flags->load.model,
@@ -64,6 +65,11 @@ void add_convert(CLI::App& app) {
       ->add_option("--max-shard-size", flags->options.max_shard_size,
                    "Files are cut so that none is larger")
       ->capture_default_str();
+  command
+      ->add_option(
+          "--adapter", flags->load.adapters,
+          "A LoRA adapter to merge into the weights, =X for X times its strength; repeatable")
+      ->allow_extra_args(false);
   command->add_option("--threads", load.threads, "Threads that decode")->check(CLI::PositiveNumber);
   command->add_option("--config", load.config, "Another config.json than the checkpoint's");
   command->add_flag("--strict", load.strict, "Unexpected tensors are an error");

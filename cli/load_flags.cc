@@ -1,5 +1,7 @@
 #include "load_flags.h"
 
+#include <charconv>
+#include <cmath>
 #include <map>
 #include <memory>
 #include <sstream>
@@ -34,6 +36,22 @@ std::map<std::string, std::string> parse_pairs(const std::string& option, const 
 
 }  // namespace
 
+namespace {
+
+/// "DIR" or "DIR=0.5". A folder's own name may have an equals sign, if no number follows it.
+AdapterOptions parse_adapter(const std::string& text) {
+  const std::size_t equals = text.rfind('=');
+  if (equals == std::string::npos) return {.path = text};
+  double scale = 0;
+  const char* const begin = text.data() + equals + 1;
+  const auto [end, error] = std::from_chars(begin, text.data() + text.size(), scale);
+  if (error != std::errc() || end != text.data() + text.size()) return {.path = text};
+  if (!std::isfinite(scale)) throw ArgumentError("--adapter " + text + ": the scale is no number");
+  return {.path = text.substr(0, equals), .scale = scale};
+}
+
+}  // namespace
+
 LoadOptions LoadFlags::load() const {
   if (model.empty()) throw ArgumentError("name a MODEL, or a shape with --synthetic");
   LoadOptions result = options;
@@ -43,6 +61,7 @@ LoadOptions LoadFlags::load() const {
   for (std::string name; std::getline(classes, name, ',');) {
     if (!name.empty()) result.no_split_module_classes.push_back(name);
   }
+  for (const std::string& adapter : adapters) result.adapters.push_back(parse_adapter(adapter));
   result.quantization_config = quantization;
   if (!compute_dtype.empty()) result.quantization_config->bnb_4bit_compute_dtype = compute_dtype;
   if (says_threshold) result.quantization_config->llm_int8_threshold = threshold;
@@ -145,6 +164,11 @@ void add_load_flags(CLI::App& command, LoadFlags& flags) {
       command.add_option("MODEL", flags.model,
                          "A folder, a .safetensors or .gguf file, or org/name in the hub's cache");
   const std::string group = "Placement and types";
+  command
+      .add_option("--adapter", flags.adapters,
+                  "A LoRA adapter's folder, =X for X times its strength; repeatable")
+      ->group(group)
+      ->allow_extra_args(false);
   CLI::Option* config =
       command.add_option("--config", o.config, "Another config.json than the checkpoint's");
   config->group(group);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -12,9 +13,10 @@ namespace shoehorn::cli {
 /// What the flags fill; `load()` turns it into LoadOptions.
 struct LoadFlags {
   std::string model;
-  std::string max_memory;  // "0=10GiB,cpu=6GiB"
-  std::string no_split;    // "A,B"
-  std::string tier_dtype;  // "disk=nf4,cpu=int8"
+  std::string max_memory;             // "0=10GiB,cpu=6GiB"
+  std::string no_split;               // "A,B"
+  std::string tier_dtype;             // "disk=nf4,cpu=int8"
+  std::vector<std::string> adapters;  // "DIR" or "DIR=0.5"
   BitsAndBytesConfig quantization;
   std::string compute_dtype;  // --bnb-4bit-compute-dtype; empty: not given
   double threshold = 6.0;

@@ -33,6 +33,8 @@ struct RunFlags {
   std::string prompts_file;
   std::vector<std::int32_t> ids;
   std::vector<std::string> bad_words;  // "12,7" each
+  std::vector<std::string> biases;     // "12,7=-2.5" each
+  std::vector<double> decay;           // tokens, factor
   std::string grammar_file;
   std::string json_schema;  // JSON, or a file with it
   bool json = false;
@@ -71,18 +73,31 @@ std::vector<std::string> read_prompts(const RunFlags& flags) {
   return {std::string(std::istreambuf_iterator<char>(std::cin), {})};
 }
 
-std::vector<std::int32_t> parse_ids(const std::string& text) {
+std::vector<std::int32_t> parse_ids(const char* option, const std::string& text) {
   std::vector<std::int32_t> ids;
   std::istringstream in(text);
   for (std::string id; std::getline(in, id, ',');) {
     std::int32_t value = 0;
     const auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), value);
     if (error != std::errc() || end != id.data() + id.size()) {
-      throw ArgumentError("--bad-words-ids: expected ids like 12,7, found " + text);
+      throw ArgumentError(std::string(option) + ": expected ids like 12,7, found " + text);
     }
     ids.push_back(value);
   }
   return ids;
+}
+
+/// "12,7=-2.5"
+std::pair<std::vector<std::int32_t>, double> parse_bias(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  double bias = 0;
+  const char* const end = text.data() + text.size();
+  const auto [parsed, error] =
+      std::from_chars(equals == std::string::npos ? end : text.data() + equals + 1, end, bias);
+  if (error != std::errc() || parsed != end) {
+    throw ArgumentError("--sequence-bias: expected ids and a number like 12,7=-2.5, found " + text);
+  }
+  return {parse_ids("--sequence-bias", text.substr(0, equals)), bias};
 }
 
 GenerateOptions generate_options(const RunFlags& flags) {
@@ -92,8 +107,16 @@ GenerateOptions generate_options(const RunFlags& flags) {
   if (!flags.bad_words.empty()) {
     options.bad_words_ids.emplace();
     for (const std::string& word : flags.bad_words) {
-      options.bad_words_ids->push_back(parse_ids(word));
+      options.bad_words_ids->push_back(parse_ids("--bad-words-ids", word));
     }
+  }
+  for (const std::string& bias : flags.biases) {
+    if (!options.sequence_bias) options.sequence_bias.emplace();
+    options.sequence_bias->push_back(parse_bias(bias));
+  }
+  if (!flags.decay.empty()) {
+    options.exponential_decay_length_penalty = {static_cast<std::int64_t>(flags.decay.at(0)),
+                                                flags.decay.at(1)};
   }
   if (!flags.grammar_file.empty()) options.grammar = read_file(flags.grammar_file);
   if (!flags.json_schema.empty()) {
@@ -115,7 +138,7 @@ nlohmann::ordered_json groups_json(const std::vector<GroupUse>& groups) {
 }
 
 nlohmann::ordered_json stats_json(const RunStats& s, FinishReason reason) {
-  return {
+  nlohmann::ordered_json json = {
       {"finish_reason", to_string(reason)},
       {"load_s", s.load_s},
       {"ttft_s", s.ttft_s},
@@ -130,6 +153,13 @@ nlohmann::ordered_json stats_json(const RunStats& s, FinishReason reason) {
       {"disk_wait_s", s.disk_wait_s},
       {"peak_bytes", {{"predicted", s.predicted_peak_bytes}, {"measured", s.measured_peak_bytes}}},
       {"groups", groups_json(s.groups)}};
+  if (s.speculates) {
+    json["speculation"] = {{"drafted", s.drafted},
+                           {"accepted", s.accepted},
+                           {"passes", s.checking_passes},
+                           {"switched_off", s.speculation_switched_off}};
+  }
+  return json;
 }
 
 std::string stats_text(const RunStats& s) {
@@ -144,6 +174,11 @@ std::string stats_text(const RunStats& s) {
       << std::setprecision(2) << s.disk_wait_s << " s for the drive\n"
       << "peak memory   " << human_bytes(s.measured_peak_bytes) << " measured, "
       << human_bytes(s.predicted_peak_bytes) << " predicted\n";
+  if (s.speculates) {
+    out << "speculation   " << s.accepted << " of " << s.drafted << " guessed tokens right, in "
+        << s.checking_passes << " passes"
+        << (s.speculation_switched_off ? "; switched off where it lost time\n" : "\n");
+  }
   return out.str();
 }
 
@@ -214,6 +249,7 @@ void run_one(const RunFlags& flags, const Model& model, const std::vector<std::i
     return model.generate(*session, ids, options);
   };
   Generation generation = begin();
+  for (const std::string& note : generation.notes()) std::cerr << "note: " << note << '\n';
   running = &generation;
   std::signal(SIGINT, on_interrupt);
   for (std::string piece; generation.next(piece);) {
@@ -296,6 +332,10 @@ void run(const RunFlags& flags, int& exit_code) {
       throw ArgumentError("--prompt-cache is about one sequence");
     }
     if (flags.stats) throw ArgumentError("--stats is about one sequence");
+    if (options.prompt_lookup_num_tokens || !load.draft_model.empty()) {
+      throw ArgumentError(
+          "--prompt-lookup and --draft guess for one sequence, and these are several");
+    }
     run_several(flags, model, prompts, options, exit_code);
   } else {
     run_one(flags, model, prompts.front(), options, exit_code);
@@ -311,6 +351,12 @@ void add_rule_flags(CLI::App& command, RunFlags& flags) {
   option("--no-repeat-ngram-size", g.no_repeat_ngram_size, "No n tokens come twice");
   option("--bad-words-ids", flags.bad_words, "Ids 12,7 that never come in a row; repeatable")
       ->allow_extra_args(false);
+  option("--sequence-bias", flags.biases, "12,7=-2.5: added to the logit of 7 after 12; repeatable")
+      ->allow_extra_args(false);
+  option("--exponential-decay-length-penalty", flags.decay,
+         "TOKENS,FACTOR: after so many new tokens the end becomes likelier with each")
+      ->delimiter(',')
+      ->expected(2);
   option("--min-length", g.min_length, "No end before so many tokens, prompt included");
   option("--min-new-tokens", g.min_new_tokens, "No end before so many new tokens");
   option("--forced-bos-token-id", g.forced_bos_token_id, "What follows a prompt of one token");
@@ -324,6 +370,17 @@ void add_rule_flags(CLI::App& command, RunFlags& flags) {
   option("--early-stopping", g.early_stopping, "When beams end: false, true or never")
       ->check(CLI::IsMember({"false", "true", "never"}));
   option("--num-return-sequences", g.num_return_sequences, "Continuations of every prompt");
+  option("--draft", flags.load.options.draft_model,
+         "A small model with the same tokenizer that guesses what comes next");
+  option("--num-assistant-tokens", g.num_assistant_tokens, "Tokens that --draft guesses at once");
+  command
+      .add_flag_function(
+          "--prompt-lookup{10},--prompt-lookup-num-tokens{10}",
+          [&g](std::int64_t tokens) { g.prompt_lookup_num_tokens = tokens; },
+          "Guesses what comes next from what the text said before, =N tokens (10) at once")
+      ->group(group);
+  option("--max-matching-ngram-size", g.max_matching_ngram_size,
+         "Tokens that --prompt-lookup compares at most (8)");
   option("--logprobs", g.logprobs, "With --json: log-probabilities, and of the N likeliest");
   option("--grammar-file", flags.grammar_file, "A GBNF grammar that the output follows");
   option("--json-schema", flags.json_schema,
@@ -370,6 +427,7 @@ void add_run(CLI::App& app, int& exit_code) {
   command->add_option("--top-k", g.top_k, "Among the k likeliest; 0: all");
   command->add_option("--top-p", g.top_p, "Among the likeliest that make up this probability");
   command->add_option("--min-p", g.min_p, "Among those at least this share of the likeliest");
+  command->add_option("--top-h", g.top_h, "Among the likeliest that make up this share of entropy");
   command->add_option("--typical-p", g.typical_p,
                       "Among the typical that make up this probability");
   command->add_option("--epsilon-cutoff", g.epsilon_cutoff, "Among those at least this probable");

@@ -10,7 +10,8 @@
 namespace shoehorn {
 
 struct ConvertOptions {
-  /// dtype, config, strict, threads and the callbacks as for loading; the rest does not matter.
+  /// dtype, config, adapters (merged), strict, threads and the callbacks as for loading; the rest
+  /// does not matter.
   /// dtype "auto" keeps what is stored, but for float64, GGUF's blocks and what bitsandbytes
   /// quantized: these become floats.
   LoadOptions load = {};

@@ -39,6 +39,12 @@ struct RunStats {
   std::uint64_t predicted_peak_bytes = 0;  // resident memory of the process
   std::uint64_t measured_peak_bytes = 0;
   std::vector<GroupUse> groups = {};  // of the passes after the prompt
+  // Of speculation:
+  bool speculates = false;
+  std::int64_t drafted = 0;               // ids guessed and checked
+  std::int64_t accepted = 0;              // of them right
+  std::int64_t checking_passes = 0;       // over the weights, that checked guesses
+  bool speculation_switched_off = false;  // it cost more than it gained
 };
 
 /// How likely a token was.
@@ -94,6 +100,8 @@ class Generation {
   const std::vector<TokenLogprob>& logprobs() const;
   FinishReason finish_reason() const;
   RunStats stats() const;
+  /// What a user should know: why speculation that was asked for is not done.
+  const std::vector<std::string>& notes() const;
 
   class Iterator {
    public:

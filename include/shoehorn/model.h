@@ -45,6 +45,9 @@ class Session {
   std::span<const float> forward(std::span<const std::int32_t> ids);
   /// The same, with the logits after every id: [ids.size(), vocab_size].
   std::vector<float> forward_all(std::span<const std::int32_t> ids);
+  /// The same, but only the likeliest id after every id: the first of the largest logits, which
+  /// stay on a CUDA device that computes them. Throws Error where logits hold no number.
+  std::vector<std::int32_t> likeliest_all(std::span<const std::int32_t> ids);
   /// Positions filled, and how many there are.
   std::int64_t position() const;
   std::int64_t capacity() const;
@@ -95,6 +98,8 @@ class Model {
   /// together.
   std::size_t predicted_peak_bytes(std::int64_t positions, std::int64_t longest_call,
                                    std::int64_t sessions = 1) const;
+  /// Memory that a session of max_context() positions and its passes take on the host, at most.
+  std::size_t session_bytes() const;
   double load_s() const;
   std::uint64_t weight_bytes() const;     // that a pass of one token reads, wherever they live
   std::uint64_t disk_bytes_read() const;  // by passes so far: weights and spilled caches

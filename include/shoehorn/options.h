@@ -8,11 +8,18 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "shoehorn/quantization.h"
 
 namespace shoehorn {
+
+/// A LoRA adapter as PEFT saves it.
+struct AdapterOptions {
+  std::filesystem::path path;  // the folder with adapter_config.json
+  double scale = 1;            // beside the adapter's own lora_alpha
+};
 
 /// How a model is loaded, or would be: `from_pretrained`, `plan` and `inspect` read the same
 /// struct.
@@ -62,6 +69,12 @@ struct LoadOptions {
   double link_share = -1;
   /// Threads that compute; 0: the processors that affinity and cgroup quota allow.
   int threads = 0;
+  /// A small model of the same vocabulary that guesses what this one says next, for generate() of
+  /// one sequence. It is loaded into host memory as it is stored, within the same limits and before
+  /// this one is planned.
+  std::string draft_model = {};
+  /// What is added to the model's linear layers while it runs; their weights stay as they are.
+  std::vector<AdapterOptions> adapters = {};
   /// Another config.json than the checkpoint's own.
   std::filesystem::path config = {};
   /// There is no checkpoint: the model's name is a shape ("llama-3-8b", ...; docs/cli.md lists
@@ -90,10 +103,15 @@ struct GenerateOptions {
   std::optional<std::int64_t> top_k = {};
   std::optional<double> top_p = {};
   std::optional<double> min_p = {};
+  std::optional<double> top_h = {};
   std::optional<double> typical_p = {};
   std::optional<double> epsilon_cutoff = {};
   std::optional<double> eta_cutoff = {};
+  /// What is added to the logit of the last id of each where the text ends with the others.
+  std::optional<std::vector<std::pair<std::vector<std::int32_t>, double>>> sequence_bias = {};
   std::optional<double> repetition_penalty = {};
+  /// After so many new tokens the ends become likelier, by a factor for every further one.
+  std::optional<std::pair<std::int64_t, double>> exponential_decay_length_penalty = {};
   std::optional<std::int64_t> no_repeat_ngram_size = {};
   std::optional<std::vector<std::vector<std::int32_t>>> bad_words_ids = {};
   std::optional<std::int64_t> min_length = {};
@@ -108,6 +126,12 @@ struct GenerateOptions {
   std::optional<std::string> early_stopping = {};  // "false", "true", "never"
   /// Continuations of every prompt, for Model::complete.
   std::optional<std::int64_t> num_return_sequences = {};
+  /// Ids guessed at once from what the text said before, checked in one pass; 0: none. Changes how
+  /// fast ids come, not which. `max_matching_ngram_size`: ids compared at most to find a place.
+  std::optional<std::int64_t> prompt_lookup_num_tokens = {};
+  std::optional<std::int64_t> max_matching_ngram_size = {};
+  /// Ids that LoadOptions::draft_model guesses at once.
+  std::optional<std::int64_t> num_assistant_tokens = {};
   std::optional<std::uint64_t> seed = {};
   /// Any of them ends the text.
   std::optional<std::vector<std::int32_t>> eos_token_id = {};

@@ -10,11 +10,12 @@
 namespace shoehorn {
 namespace {
 
-bool fits(const std::string& model, LoadOptions options, const std::string& assume) {
+bool fits(const std::string& model, LoadOptions options, const std::string& assume,
+          std::size_t others_bytes) {
   options.on_note = {};
   options.on_progress = {};
   try {
-    place_model(model, options, assume, /*measure=*/false);
+    place_model(model, options, assume, /*measure=*/false, others_bytes);
     return true;
   } catch (const Error&) {
     return false;
@@ -24,12 +25,12 @@ bool fits(const std::string& model, LoadOptions options, const std::string& assu
 }  // namespace
 
 std::string what_would_fit(const std::string& model, const LoadOptions& options,
-                           const std::string& assume) {
+                           const std::string& assume, std::size_t others_bytes) {
   std::string text;
   for (std::int64_t batch = options.max_batch / 2; batch >= 1; batch /= 2) {
     LoadOptions fewer = options;
     fewer.max_batch = batch;
-    if (!fits(model, fewer, assume)) continue;
+    if (!fits(model, fewer, assume, others_bytes)) continue;
     text += str_cat(", or --max-batch ", batch);
     break;
   }
@@ -39,10 +40,10 @@ std::string what_would_fit(const std::string& model, const LoadOptions& options,
   LoadOptions smaller = options;
   if (!asked) smaller.quantization_config.emplace();
   smaller.quantization_config->load_in_8bit = true;
-  if (fits(model, smaller, assume)) return text + ", or --load-in-8bit";
+  if (fits(model, smaller, assume, others_bytes)) return text + ", or --load-in-8bit";
   smaller.quantization_config->load_in_8bit = false;
   smaller.quantization_config->load_in_4bit = true;
-  if (fits(model, smaller, assume)) text += ", or --load-in-4bit";
+  if (fits(model, smaller, assume, others_bytes)) text += ", or --load-in-4bit";
   return text;
 }
 

@@ -26,6 +26,7 @@
 #include "checkpoint/sharded_writer.h"
 #include "kernels/decode_row.h"
 #include "kernels/decode_weight.h"
+#include "model/adapter.h"
 #include "plan/size_string.h"
 #include "quant/quant_state.h"
 #include "weights/weight_loader.h"
@@ -348,9 +349,44 @@ class FolderWriter {
     return is_block(tensor.dtype) ? DType::kF32 : tensor.dtype;
   }
 
+  /// What adapters add to a weight; null: nothing.
+  const LowRankUpdate* update_of(const ResolvedWeight& weight) const {
+    return opened_.adapters ? opened_.adapters->find(weight.path) : nullptr;
+  }
+
+  /// A weight with what adapters add to it, in float32 until it is rounded once.
+  void add_merged(const ResolvedWeight& weight, DType dtype, const LowRankUpdate& update) {
+    const TensorInfo* info = weight.source;
+    sources_.push_back(
+        {weight.path, dtype, weight.shape, [this, info, dtype, &update](const auto& sink) {
+           const RowLayout layout = row_layout(*info);
+           const std::int64_t step = rows_per_piece(*info, kPieceBytes);
+           const auto width = static_cast<std::size_t>(layout.row_elements);
+           std::vector<float> values;
+           std::vector<std::byte> row(packed_bytes(dtype, layout.row_elements).value());
+           for (std::int64_t first = 0; first < layout.rows; first += step) {
+             const std::int64_t count = std::min(step, layout.rows - first);
+             values.resize(static_cast<std::size_t>(count) * width);
+             read_rows(*opened_.checkpoint, *info, DType::kF32, first, count,
+                       std::as_writable_bytes(std::span(values)), read_scratch_.front(),
+                       shape_.isa);
+             add_merged_rows(update, first, count, values);
+             for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+               encode_row(dtype, values.data() + i * width, layout.row_elements, row.data(),
+                          shape_.isa);
+               sink(row);
+             }
+           }
+           advance(info->bytes);
+         }});
+  }
+
   void add_plain(const ResolvedWeight& weight, const TreeTensor& tensor) {
     const DType dtype = plain_dtype(tensor);
     const TensorInfo* info = weight.source;
+    if (const LowRankUpdate* const update = update_of(weight)) {
+      return add_merged(weight, dtype, *update);
+    }
     sources_.push_back({weight.path, dtype, weight.shape, [this, info, dtype](const auto& sink) {
                           const RowLayout layout = row_layout(*info);
                           const std::int64_t step = rows_per_piece(*info, kPieceBytes);
@@ -379,6 +415,9 @@ class FolderWriter {
                           std::vector<std::byte> row(packed_bytes(dtype, k).value());
                           for (std::int64_t n = 0; n < weight.shape[0]; ++n) {
                             decode_columns(view, n, 0, k, values.data(), shape_.isa);
+                            if (const LowRankUpdate* const update = update_of(weight)) {
+                              add_merged_rows(*update, n, 1, values);
+                            }
                             encode_row(dtype, values.data(), k, row.data(), shape_.isa);
                             sink(row);
                           }
@@ -423,10 +462,27 @@ void require_memory(const OpenedModel& opened, RunShape shape, const LoadOptions
   }
 }
 
+/// Adapters can be merged into plain weights.
+void require_mergeable(const OpenedModel& opened, const QuantizeOptions& options) {
+  if (!opened.adapters) return;
+  if (!options.dequantize) {
+    throw ArgumentError(
+        "an adapter is merged into plain weights: `shoehorn convert MODEL OUT --adapter DIR` does "
+        "it, and what it writes can be quantized");
+  }
+  for (const Tie& tie : opened.resolved.tree.ties) {
+    if (opened.adapters->find(tie.alias) == nullptr) continue;
+    throw UnsupportedError(str_cat("an adapter changes ", tie.alias,
+                                   ", which shares its bytes with ", tie.owner,
+                                   ": merging would change both"));
+  }
+}
+
 }  // namespace
 
 QuantizeReport write_model_folder(const OpenedModel& opened, const QuantizeOptions& options,
                                   const std::filesystem::path& out) {
+  require_mergeable(opened, options);
   const std::size_t max_shard_bytes = parse_size(options.max_shard_size);
   const RunShape shape = run_shape(opened, options.load);
   require_memory(opened, shape, options.load);

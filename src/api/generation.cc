@@ -1,68 +1,31 @@
 #include "shoehorn/generation.h"
 
 #include <algorithm>
-#include <atomic>
 #include <optional>
 #include <span>
 #include <utility>
 
+#include "shoehorn/cancelled.h"
 #include "shoehorn/error.h"
 #include "shoehorn/model.h"
 
 #include "api/generation_request.h"
 #include "api/model_impl.h"
+#include "api/session_logits.h"
 #include "base/memory_status.h"
 #include "base/str_cat.h"
+#include "generate/draft_model.h"
+#include "generate/prompt_lookup.h"
+#include "generate/speculation.h"
 #include "generate/token_loop.h"
 
 namespace shoehorn {
 namespace {
 
-/// A session as the token loop sees it: its own, or one of the caller's that holds the beginning of
-/// the prompt.
-class SessionLogits final : public LogitsSource {
- public:
-  /// `on_card`: a CUDA device computes logits, which stay there where only the likeliest id counts.
-  SessionLogits(const Model& model, Session&& session, bool on_card)
-      : model_(model), own_(std::move(session)), session_(&*own_), on_card_(on_card) {
-    session_->cancel_by(&stopped_);
-  }
-  SessionLogits(const Model& model, Session& session, bool on_card)
-      : model_(model), session_(&session), cached_(session.position()), on_card_(on_card) {
-    session_->cancel_by(&stopped_);
-  }
-  ~SessionLogits() override { session_->cancel_by(nullptr); }
-  SessionLogits(const SessionLogits&) = delete;
-  SessionLogits& operator=(const SessionLogits&) = delete;
-
-  std::span<const float> prefill(std::span<const std::int32_t> ids) override {
-    return session_->forward(uncached(ids));
-  }
-  std::span<const float> next(std::int32_t id) override { return session_->forward({&id, 1}); }
-  std::optional<std::int32_t> likeliest(std::span<const std::int32_t> ids) override {
-    if (!on_card_) return std::nullopt;
-    const std::span<const std::int32_t> fresh = prefilled_ ? ids : uncached(ids);
-    return model_.likeliest({&session_, 1}, {&fresh, 1}).front();
-  }
-  std::int64_t capacity() const { return session_->capacity(); }
-  std::int64_t cached() const { return cached_; }
-  /// A pass that is running ends by a CancelledError.
-  void stop() { stopped_.store(true, std::memory_order_relaxed); }
-
- private:
-  /// Of a prompt, what the session does not hold.
-  std::span<const std::int32_t> uncached(std::span<const std::int32_t> prompt) {
-    prefilled_ = true;
-    return prompt.subspan(static_cast<std::size_t>(cached_));
-  }
-
-  const Model& model_;
-  std::optional<Session> own_;
-  Session* session_;
-  std::int64_t cached_ = 0;
-  bool prefilled_ = false;
-  bool on_card_;
-  std::atomic<bool> stopped_{false};
+/// What a draft model needs beside the large one.
+struct Draft {
+  const Model* model = nullptr;  // null: none
+  bool on_card = false;
 };
 
 }  // namespace
@@ -70,7 +33,10 @@ class SessionLogits final : public LogitsSource {
 struct Generation::Impl {
   const Model* model;
   SessionLogits source;
-  TokenLoop loop;
+  std::optional<SessionLogits> draft;  // of the draft model
+  std::optional<SpeculativeSource> speculation;
+  std::optional<TokenLoop> loop;
+  std::vector<std::string> notes;
   std::uint64_t disk_bytes_before;
   double disk_wait_before;
   std::uint64_t disk_bytes_after_prefill = 0;
@@ -80,15 +46,87 @@ struct Generation::Impl {
 
   /// `session`: a Session of its own, or a Session& of the caller's.
   template <typename SessionOrReference>
-  Impl(const Model& of, const LoadedModel& loaded, SessionOrReference&& session,
-       const Tokenizer* tokenizer, std::span<const std::int32_t> ids,
-       const GenerationConfig& config, std::unique_ptr<TokenConstraint> constraint)
+  Impl(const Model& of, const LoadedModel& loaded, SessionOrReference&& session)
       : model(&of),
         source(of, std::forward<SessionOrReference>(session), loaded.head_on_card()),
-        loop(source, tokenizer, ids, config, std::move(constraint)),
         disk_bytes_before(loaded.weights().stream_stats().bytes_read),
         disk_wait_before(loaded.weights().stream_stats().wait_s),
         loaded(&loaded) {}
+
+  /// Ready for its first step. `parts` are the model's own.
+  template <typename ModelParts, typename SessionOrReference>
+  static std::unique_ptr<Impl> begin(const Model& of, const ModelParts& parts,
+                                     SessionOrReference&& session,
+                                     std::span<const std::int32_t> ids, GenerationConfig config,
+                                     const GenerateOptions& options) {
+    // The draft model draws what the large one will draw.
+    if (config.do_sample) config.seed = generation_seed(config);
+    if (parts.draft && options.prompt_lookup_num_tokens.value_or(0) > 0) {
+      throw ArgumentError(
+          "prompt lookup and a draft model both guess what comes next: ask for one of them");
+    }
+    auto impl =
+        std::make_unique<Impl>(of, *parts.loaded, std::forward<SessionOrReference>(session));
+    impl->speculate({.model = parts.draft.get(), .on_card = parts.draft_on_card()},
+                    parts.speculation_obstacle, ids, config);
+    impl->start(parts.tokenizer.get(), ids, config,
+                output_constraint(options, config, parts.tokenizer.get(), of.vocab_size()));
+    return impl;
+  }
+
+  /// Before start().
+  void speculate(const Draft& from, const std::string& obstacle, std::span<const std::int32_t> ids,
+                 const GenerationConfig& config) {
+    if (config.prompt_lookup_num_tokens == 0 && from.model == nullptr) return;
+    if (!obstacle.empty()) {
+      notes.push_back("nothing is guessed ahead, since that would change what is said: " +
+                      obstacle);
+      return;
+    }
+    const std::size_t prompt = std::max<std::size_t>(ids.size(), 1);
+    std::unique_ptr<DraftSource> drafts;
+    if (from.model != nullptr) {
+      drafts = draft_model(*from.model, from.on_card, prompt, config);
+    } else {
+      PromptLookupOptions options{.eos_token_id = config.ignore_eos
+                                                      ? std::span<const std::int32_t>{}
+                                                      : config.eos_token_id};
+      options.prompt_lookup_num_tokens = static_cast<std::size_t>(config.prompt_lookup_num_tokens);
+      if (config.max_matching_ngram_size > 0) {
+        options.max_matching_ngram_size = static_cast<std::size_t>(config.max_matching_ngram_size);
+      }
+      drafts = std::make_unique<PromptLookup>(options);
+    }
+    speculation.emplace(source, std::move(drafts),
+                        prompt + static_cast<std::size_t>(config.max_new_tokens));
+  }
+
+  void start(const Tokenizer* tokenizer, std::span<const std::int32_t> ids,
+             const GenerationConfig& config, std::unique_ptr<TokenConstraint> constraint) {
+    LogitsSource& logits = speculation ? static_cast<LogitsSource&>(*speculation) : source;
+    loop.emplace(logits, tokenizer, ids, config, std::move(constraint));
+  }
+
+  /// Guesses that were right but came after the end: a session holds what was said.
+  void forget_guesses() {
+    if (!speculation) return;
+    const TokenLoopResult& result = loop->result();
+    const std::int64_t held = result.prompt_tokens + static_cast<std::int64_t>(result.ids.size());
+    if (source.position() >= held) source.truncate(static_cast<std::size_t>(held - 1));
+  }
+
+ private:
+  std::unique_ptr<DraftSource> draft_model(const Model& small, bool on_card, std::size_t prompt,
+                                           const GenerationConfig& config) {
+    const std::int64_t positions = std::min(small.max_context(), source.capacity());
+    draft.emplace(small, small.new_session(positions), on_card);
+    DraftModelOptions options{.capacity = static_cast<std::size_t>(positions),
+                              .vocab_size = static_cast<std::size_t>(model->vocab_size())};
+    if (config.num_assistant_tokens > 0) {
+      options.num_assistant_tokens = static_cast<std::size_t>(config.num_assistant_tokens);
+    }
+    return std::make_unique<DraftModel>(*draft, options, config, prompt, config.seed.value_or(0));
+  }
 };
 
 Generation::Generation(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -100,35 +138,36 @@ bool Generation::next(std::string& piece) {
   piece.clear();
   while (!impl_->done && piece.empty()) {
     try {
-      impl_->done = !impl_->loop.step(piece);
+      impl_->done = !impl_->loop->step(piece);
     } catch (const CancelledError&) {
       // In the midst of a pass, which left no trace: the loop ends before its next step.
-      impl_->loop.cancel();
-      impl_->done = !impl_->loop.step(piece);
+      impl_->loop->cancel();
+      impl_->done = !impl_->loop->step(piece);
     }
-    if (impl_->loop.result().ids.size() == 1) {
+    if (impl_->loop->result().ids.size() == 1) {
       impl_->disk_bytes_after_prefill = impl_->model->disk_bytes_read();
       impl_->groups_after_prefill = impl_->loaded->weights().group_times();
     }
+    if (impl_->done) impl_->forget_guesses();
   }
   return !piece.empty();
 }
 
 void Generation::cancel() {
-  impl_->loop.cancel();
+  impl_->loop->cancel();
   impl_->source.stop();
 }
 const std::vector<std::int32_t>& Generation::ids() const {
-  return impl_->loop.result().ids;
+  return impl_->loop->result().ids;
 }
 const std::string& Generation::text() const {
-  return impl_->loop.result().text;
+  return impl_->loop->result().text;
 }
 const std::vector<TokenLogprob>& Generation::logprobs() const {
-  return impl_->loop.logprobs();
+  return impl_->loop->logprobs();
 }
 FinishReason Generation::finish_reason() const {
-  return impl_->loop.result().finish_reason;
+  return impl_->loop->result().finish_reason;
 }
 
 namespace {
@@ -151,7 +190,7 @@ std::vector<GroupUse> groups_since(const std::vector<GroupTime>& before,
 }  // namespace
 
 RunStats Generation::stats() const {
-  const TokenLoopResult& result = impl_->loop.result();
+  const TokenLoopResult& result = impl_->loop->result();
   const Model& model = *impl_->model;
   RunStats stats;
   stats.load_s = model.load_s();
@@ -179,7 +218,19 @@ RunStats Generation::stats() const {
       std::max<std::int64_t>(result.prompt_tokens - stats.cached_tokens, 1));
   stats.measured_peak_bytes = process_memory().peak_rss_bytes;
   stats.groups = groups_since(impl_->groups_after_prefill, impl_->loaded->weights());
+  if (impl_->speculation) {
+    const SpeculationStats speculation = impl_->speculation->stats();
+    stats.speculates = true;
+    stats.drafted = speculation.drafted;
+    stats.accepted = speculation.accepted;
+    stats.checking_passes = speculation.passes;
+    stats.speculation_switched_off = speculation.switched_off;
+  }
   return stats;
+}
+
+const std::vector<std::string>& Generation::notes() const {
+  return impl_->notes;
 }
 
 std::vector<std::int32_t> Model::encode_prompt(std::string_view prompt) const {
@@ -215,11 +266,9 @@ Generation Model::generate(std::span<const std::int32_t> ids,
   const GenerationConfig config = generation_request(impl_->generation_config, options);
   check_one_sequence(config);
   const auto prompt = std::max<std::int64_t>(static_cast<std::int64_t>(ids.size()), 1);
-  const GenerationConfig bounded = within_context(config, prompt, max_context());
-  const std::int64_t positions = std::min(max_context(), prompt + config.max_new_tokens);
-  return Generation(std::make_unique<Generation::Impl>(
-      *this, *impl_->loaded, new_session(positions), impl_->tokenizer.get(), ids, bounded,
-      output_constraint(options, config, impl_->tokenizer.get(), vocab_size())));
+  return Generation(Generation::Impl::begin(
+      *this, *impl_, new_session(std::min(max_context(), prompt + config.max_new_tokens)), ids,
+      within_context(config, prompt, max_context()), options));
 }
 
 Generation Model::generate(Session& session, std::span<const std::int32_t> ids,
@@ -232,11 +281,9 @@ Generation Model::generate(Session& session, std::span<const std::int32_t> ids,
                                 " positions of a prompt of ", prompt,
                                 "; at least the last id has to be new"));
   }
-  const GenerationConfig bounded =
-      within_context(config, std::max<std::int64_t>(prompt, 1), session.capacity());
-  return Generation(std::make_unique<Generation::Impl>(
-      *this, *impl_->loaded, session, impl_->tokenizer.get(), ids, bounded,
-      output_constraint(options, config, impl_->tokenizer.get(), vocab_size())));
+  return Generation(Generation::Impl::begin(
+      *this, *impl_, session, ids,
+      within_context(config, std::max<std::int64_t>(prompt, 1), session.capacity()), options));
 }
 
 }  // namespace shoehorn

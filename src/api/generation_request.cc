@@ -21,10 +21,13 @@ GenerationOverrides overrides_from(const GenerateOptions& options) {
   overrides.top_k = options.top_k;
   overrides.top_p = options.top_p;
   overrides.min_p = options.min_p;
+  overrides.top_h = options.top_h;
   overrides.typical_p = options.typical_p;
   overrides.epsilon_cutoff = options.epsilon_cutoff;
   overrides.eta_cutoff = options.eta_cutoff;
+  overrides.sequence_bias = options.sequence_bias;
   overrides.repetition_penalty = options.repetition_penalty;
+  overrides.exponential_decay_length_penalty = options.exponential_decay_length_penalty;
   overrides.no_repeat_ngram_size = options.no_repeat_ngram_size;
   overrides.bad_words_ids = options.bad_words_ids;
   overrides.min_length = options.min_length;
@@ -36,6 +39,9 @@ GenerationOverrides overrides_from(const GenerateOptions& options) {
   overrides.num_beams = options.num_beams;
   overrides.length_penalty = options.length_penalty;
   overrides.num_return_sequences = options.num_return_sequences;
+  overrides.prompt_lookup_num_tokens = options.prompt_lookup_num_tokens;
+  overrides.max_matching_ngram_size = options.max_matching_ngram_size;
+  overrides.num_assistant_tokens = options.num_assistant_tokens;
   overrides.eos_token_id = options.eos_token_id;
   overrides.logprobs = options.logprobs;
   if (options.early_stopping) {

@@ -12,7 +12,10 @@
 #include "api/plan_report.h"
 #include "api/prepare.h"
 #include "api/routes.h"
+#include "api/speculation.h"
 #include "base/drive_choice.h"
+#include "base/str_cat.h"
+#include "checkpoint/peft_adapter.h"
 #include "plan/size_string.h"
 #include "weights/weight_cache.h"
 
@@ -55,6 +58,33 @@ WeightCacheOptions weight_cache_options(const LoadOptions& options) {
   return cache;
 }
 
+/// A line for each adapter: which file, and how much of it.
+std::string adapters_key(const std::vector<AdapterOptions>& adapters) {
+  std::string key;
+  for (const AdapterOptions& adapter : adapters) {
+    const PeftAdapter opened(adapter.path);
+    const std::vector<TensorInfo>& tensors = opened.tensors().tensors();
+    if (tensors.empty()) continue;
+    key += str_cat("adapter ", opened.tensors().identity_of(tensors.front()), " scale ",
+                   adapter.scale, "\n");
+  }
+  return key;
+}
+
+/// Adapters are added by the host's kernels.
+void require_host_routes(const OpenedModel& opened, const std::vector<Route>& routes) {
+  if (!opened.adapters) return;
+  for (const Route& route : routes) {
+    for (const Device device : route.group_devices) {
+      if (device.kind != DeviceKind::kCuda) continue;
+      throw UnsupportedError(str_cat(
+          "adapters are not added on CUDA devices, and the plan computes on ", to_string(device),
+          ": `shoehorn convert MODEL OUT --adapter DIR` merges them "
+          "into the weights, --device-map cpu adds them"));
+    }
+  }
+}
+
 ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
   const RunShape& shape = prepared.shape;
   ModelParts parts;
@@ -93,6 +123,8 @@ ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
       options.on_progress("loading", done, total);
     };
   }
+  require_host_routes(prepared.opened, parts.routes);
+  parts.adapters = std::move(prepared.opened.adapters);
   parts.checkpoint = std::move(prepared.opened.checkpoint);
   parts.architecture = std::move(prepared.opened.architecture);
   return parts;
@@ -101,9 +133,17 @@ ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
 }  // namespace
 
 Model from_pretrained(const std::string& model, const LoadOptions& options) {
-  const auto prepared_model = prepare_model(model, options, /*assume=*/"", options.measure_rates);
-  PreparedModel& prepared = *prepared_model;
   auto impl = std::make_unique<Model::Impl>();
+  impl->draft = load_draft(options);
+  const auto prepared_model = prepare_model(model, options, /*assume=*/"", options.measure_rates,
+                                            impl->draft ? unused_bytes(*impl->draft) : 0);
+  PreparedModel& prepared = *prepared_model;
+  if (impl->draft) {
+    require_same_vocabulary(*impl->draft, options.draft_model, prepared.opened.tokenizer.get(),
+                            prepared.opened.architecture->shape().vocab_size);
+  }
+  impl->adapters_key = adapters_key(options.adapters);
+  impl->speculation_obstacle = speculation_obstacle(prepared.opened, prepared.shape);
   impl->generation_config = generation_config(*prepared.opened.checkpoint, options);
   impl->hf_device_map = prepared.hf_device_map();
   impl->plan_text = plan_report_text(prepared, /*unicode=*/true);

@@ -107,6 +107,10 @@ std::size_t Model::predicted_peak_bytes(std::int64_t positions, std::int64_t lon
          impl_->loaded->kv_cache_bytes(positions) * static_cast<std::size_t>(sessions);
 }
 
+std::size_t Model::session_bytes() const {
+  return impl_->loaded->kv_cache_bytes(impl_->shape.max_context) + impl_->shape.workspace_bytes;
+}
+
 std::uint64_t Model::weight_bytes() const {
   return impl_->loaded->weight_bytes_per_pass();
 }

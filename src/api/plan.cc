@@ -2,6 +2,7 @@
 
 #include "api/plan_report.h"
 #include "api/prepare.h"
+#include "api/speculation.h"
 #include "plan/cases.h"
 #include "plan/explain.h"
 
@@ -9,7 +10,8 @@ namespace shoehorn {
 
 PlanReport plan(const std::string& model, const LoadOptions& options,
                 const PlanOptions& plan_options) {
-  const auto prepared_model = prepare_model(model, options, plan_options.assume, /*measure=*/true);
+  const auto prepared_model = prepare_model(model, options, plan_options.assume, /*measure=*/true,
+                                            planned_draft_bytes(options));
   const PreparedModel& prepared = *prepared_model;
   return {.device_map = prepared.hf_device_map(),
           .text = plan_report_text(prepared, /*unicode=*/true),

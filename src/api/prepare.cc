@@ -277,19 +277,41 @@ Checkpoint open_or_make(const std::string& model, const LoadOptions& options) {
   return synthetic_checkpoint(model, options.synthetic_seed);
 }
 
+std::vector<ScaledAdapter> open_adapters(const LoadOptions& options) {
+  std::vector<ScaledAdapter> adapters;
+  for (const AdapterOptions& adapter : options.adapters) {
+    adapters.push_back({std::make_shared<const PeftAdapter>(adapter.path), adapter.scale});
+  }
+  return adapters;
+}
+
+/// Puts whole tensors that adapters bring in the place of the checkpoint's.
+Checkpoint replace_tensors(Checkpoint checkpoint, const std::vector<ScaledAdapter>& adapters,
+                           std::string_view base_model_prefix) {
+  std::vector<const PeftAdapter*> all;
+  for (const ScaledAdapter& adapter : adapters) all.push_back(adapter.adapter.get());
+  return with_replacements(std::move(checkpoint), all, base_model_prefix);
+}
+
 }  // namespace
 
 OpenedModel open_model(const std::string& model, const LoadOptions& options) {
   OpenedModel opened;
-  opened.checkpoint = std::make_unique<const Checkpoint>(open_or_make(model, options));
-  opened.notes = opened.checkpoint->notes();
-  const auto& path = opened.checkpoint->path();
+  Checkpoint checkpoint = open_or_make(model, options);
+  const std::vector<ScaledAdapter> adapters = open_adapters(options);
+  const auto path = checkpoint.path();
   const auto config_path = !options.config.empty() ? options.config
                            : options.synthetic     ? path
                                                    : path / "config.json";
-  opened.architecture =
-      make_architecture(Config::parse(opened.checkpoint->config_json(), config_path));
+  opened.notes = checkpoint.notes();
+  opened.architecture = make_architecture(Config::parse(checkpoint.config_json(), config_path));
+  opened.checkpoint = std::make_unique<const Checkpoint>(
+      replace_tensors(std::move(checkpoint), adapters, opened.architecture->base_model_prefix()));
   resolve(opened, Config::parse(opened.checkpoint->config_json(), config_path), options);
+  if (!adapters.empty()) {
+    opened.adapters = std::make_unique<AdapterSet>(
+        adapters, opened.resolved, opened.architecture->base_model_prefix(), detect_isa());
+  }
   opened.notes.insert(opened.notes.end(), opened.resolved.notes.begin(),
                       opened.resolved.notes.end());
   ModuleTree& tree = opened.resolved.tree;
@@ -328,6 +350,7 @@ RunShape run_shape(const OpenedModel& opened, const LoadOptions& options) {
   shape.isa = detect_isa();
   shape.workspace_bytes = pass_workspace_bytes(*opened.architecture, shape.max_rows, shape.max_rows,
                                                shape.max_context, shape.threads);
+  if (opened.adapters) shape.workspace_bytes += opened.adapters->workspace_bytes(shape.max_rows);
   return shape;
 }
 
@@ -574,11 +597,14 @@ void require_kv_dtype(const PreparedModel& prepared) {
 }  // namespace
 
 std::unique_ptr<PreparedModel> place_model(const std::string& model, const LoadOptions& options,
-                                           const std::string& assume, bool measure) {
+                                           const std::string& assume, bool measure,
+                                           std::size_t others_bytes) {
   auto prepared = std::make_unique<PreparedModel>();
   prepared->opened = open_model(model, options);
   prepared->shape = run_shape(prepared->opened, options);
   prepared->machine = machine_limits(options, prepared->opened, prepared->shape, assume);
+  const auto cpu = prepared->machine.devices.find(DeviceKey::cpu());
+  if (cpu != prepared->machine.devices.end()) cpu->second.process_bytes += others_bytes;
   prepared->tiers = tier_forms(options, prepared->machine);
   if (measure) measure_rates(*prepared->opened.checkpoint, prepared->shape, prepared->machine);
   prepared->plan_input =
@@ -604,12 +630,13 @@ std::unique_ptr<PreparedModel> place_model(const std::string& model, const LoadO
 }
 
 std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const LoadOptions& options,
-                                             const std::string& assume, bool measure) {
+                                             const std::string& assume, bool measure,
+                                             std::size_t others_bytes) {
   std::unique_ptr<PreparedModel> prepared;
   try {
-    prepared = place_model(model, options, assume, measure);
+    prepared = place_model(model, options, assume, measure, others_bytes);
   } catch (const PlanError& error) {
-    const std::string other = what_would_fit(model, options, assume);
+    const std::string other = what_would_fit(model, options, assume, others_bytes);
     throw PlanError(error.what() + other, error.needed_bytes(), error.available_bytes());
   }
   if (options.on_note) {

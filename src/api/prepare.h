@@ -15,6 +15,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "kernels/exec_context.h"
+#include "model/adapter.h"
 #include "model/architecture.h"
 #include "model/tier_forms.h"
 #include "model/weight_plan.h"
@@ -29,6 +30,7 @@ struct OpenedModel {
   std::unique_ptr<const Checkpoint> checkpoint;
   std::unique_ptr<const Architecture> architecture;
   ResolvedModel resolved;
+  std::unique_ptr<AdapterSet> adapters;                // null where none was asked for
   WeightCompute compute;                               // of quantized weights
   std::function<WeightCompute(QuantType)> compute_of;  // of those of one kind
   std::string compute_note;  // what was chosen for the user; empty where nothing was
@@ -101,12 +103,15 @@ struct PreparedModel {
 /// Opens and plans. `assume` as in PlanOptions. With `measure`, the predicted times come from rates
 /// measured now; without, from a usual machine's: the placement is the same, since only the ratios
 /// of devices matter for it, but for a larger staging ring where measured rates make one worth it.
-/// Throws PlanError where the model cannot be placed, saying what would fit.
+/// `others_bytes` of host memory are kept for what is not this model's. Throws PlanError where the
+/// model cannot be placed, saying what would fit.
 std::unique_ptr<PreparedModel> prepare_model(const std::string& model, const LoadOptions& options,
-                                             const std::string& assume, bool measure);
+                                             const std::string& assume, bool measure,
+                                             std::size_t others_bytes = 0);
 
 /// The same without telling notes, and without a look for what would fit.
 std::unique_ptr<PreparedModel> place_model(const std::string& model, const LoadOptions& options,
-                                           const std::string& assume, bool measure);
+                                           const std::string& assume, bool measure,
+                                           std::size_t others_bytes);
 
 }  // namespace shoehorn

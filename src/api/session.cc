@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <numeric>
 #include <utility>
 
@@ -47,6 +48,16 @@ std::vector<float> Session::forward_all(std::span<const std::int32_t> ids) {
   std::vector<float> logits(values);
   impl_->run(ids, BatchSequence::Logits::kAll, logits);
   return logits;
+}
+
+std::vector<std::int32_t> Session::likeliest_all(std::span<const std::int32_t> ids) {
+  std::vector<std::int32_t> best(ids.size());
+  const BatchSequence next = impl_->sequence(ids, BatchSequence::Logits::kAll);
+  impl_->model->run_likeliest({&next, 1}, best);
+  if (std::ranges::find(best, -1) != best.end()) {
+    throw Error("the model's logits hold no number to choose a token by");
+  }
+  return best;
 }
 
 std::int64_t Session::position() const {

@@ -29,7 +29,8 @@ void describe(const WeightSpec& weight, const Checkpoint& checkpoint, BlockHash&
 
 /// Text that differs where a position's keys or values may. Where the weights live does not count:
 /// every map gives the same values.
-std::string session_key(const LoadedModel& loaded, const RunShape& shape) {
+std::string session_key(const LoadedModel& loaded, const RunShape& shape,
+                        const std::string& adapters) {
   const Checkpoint& checkpoint = loaded.checkpoint();
   Sha256 weights;
   for (const WeightGroup& group : loaded.weights().groups()) {
@@ -43,7 +44,7 @@ std::string session_key(const LoadedModel& loaded, const RunShape& shape) {
   Sha256 config;
   config.update(std::as_bytes(std::span(checkpoint.config_json())));
   return str_cat("weights ", weights.hex_digest(), "\nconfig ", config.hex_digest(), "\nkv ",
-                 to_string(shape.kv_dtype), "\nisa ", to_string(shape.isa), "\n");
+                 to_string(shape.kv_dtype), "\nisa ", to_string(shape.isa), "\n", adapters);
 }
 
 }  // namespace
@@ -56,14 +57,16 @@ void Model::save_session(const std::filesystem::path& path, const Session& sessi
     throw ArgumentError(
         str_cat("the session holds ", session.position(), " positions, not ", ids.size()));
   }
-  write_kv_file(path, session_key(*impl_->loaded, impl_->shape), ids, *impl.kv);
+  write_kv_file(path, session_key(*impl_->loaded, impl_->shape, impl_->adapters_key), ids,
+                *impl.kv);
 }
 
 std::vector<std::int32_t> Model::load_session(const std::filesystem::path& path,
                                               Session& session) const {
   Session::Impl& impl = *session.impl_;
   if (impl.model != impl_->loaded.get()) throw ArgumentError("the session is another model's");
-  return read_kv_file(path, session_key(*impl_->loaded, impl_->shape), vocab_size(), *impl.kv);
+  return read_kv_file(path, session_key(*impl_->loaded, impl_->shape, impl_->adapters_key),
+                      vocab_size(), *impl.kv);
 }
 
 }  // namespace shoehorn

@@ -73,6 +73,11 @@ std::string written_config_json(const Checkpoint& checkpoint, const ResolvedMode
   Json json = Json::parse(checkpoint.config_json());
   const bool old_name = json.contains("torch_dtype") && !json.contains("dtype");
   json[old_name ? "torch_dtype" : "dtype"] = dtype;
+  // A head that an adapter brought, or that differs, is written beside the embedding: transformers
+  // would tie it again.
+  if (config == nullptr && model.tree.ties.empty() && json.contains("tie_word_embeddings")) {
+    json["tie_word_embeddings"] = false;
+  }
   json.erase("quantization_config");
   if (config != nullptr) json["quantization_config"] = quantization_json(model, *config);
   return json.dump(2, ' ', /*ensure_ascii=*/true) + "\n";

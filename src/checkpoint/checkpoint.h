@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -38,6 +39,9 @@ class Checkpoint {
   };
 
   explicit Checkpoint(Parts parts);
+
+  /// What it was made of, to make another; nothing else of it may be used then.
+  Parts take_parts() && { return std::move(parts_); }
 
   const std::filesystem::path& path() const { return parts_.path; }
   const std::string& format() const { return parts_.format; }

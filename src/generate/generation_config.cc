@@ -38,6 +38,24 @@ std::optional<std::string> range_complaint(const GenerationConfig& config) {
   if (config.min_p && !(*config.min_p >= 0 && *config.min_p <= 1)) {
     return complain("min_p", "a number from 0 to 1", *config.min_p);
   }
+  if (config.top_h && !(*config.top_h > 0 && *config.top_h <= 1)) {
+    return complain("top_h", "a number above 0, at most 1", *config.top_h);
+  }
+  for (const auto& [ids, bias] : config.sequence_bias) {
+    if (ids.empty()) return "sequence_bias: a sequence has no ids";
+    if (!std::isfinite(static_cast<float>(bias))) {
+      return complain("sequence_bias", "a finite number", bias);
+    }
+  }
+  if (const auto& decay = config.exponential_decay_length_penalty) {
+    if (decay->first < 0 || decay->first > kMostTokens) {
+      return complain("exponential_decay_length_penalty", "a number of tokens from 0 on",
+                      decay->first);
+    }
+    if (!(decay->second > 0) || std::isinf(decay->second)) {
+      return complain("exponential_decay_length_penalty", "a finite factor above 0", decay->second);
+    }
+  }
   if (!(config.typical_p > 0 && config.typical_p <= 1)) {
     return complain("typical_p", "a number above 0, at most 1", config.typical_p);
   }
@@ -49,6 +67,9 @@ std::optional<std::string> range_complaint(const GenerationConfig& config) {
   }
   for (const auto& [key, value] : {std::pair("no_repeat_ngram_size", config.no_repeat_ngram_size),
                                    {"min_length", config.min_length},
+                                   {"prompt_lookup_num_tokens", config.prompt_lookup_num_tokens},
+                                   {"max_matching_ngram_size", config.max_matching_ngram_size},
+                                   {"num_assistant_tokens", config.num_assistant_tokens},
                                    {"min_new_tokens", config.min_new_tokens.value_or(0)}}) {
     if (value < 0 || value > kMostTokens) return complain(key, "0 (off) or more", value);
   }
@@ -164,6 +185,38 @@ class Keys {
     }
   }
 
+  /// A list of a list of ids and a number each: [[[12, 7], -1.5], ...].
+  void read_biases(const char* key,
+                   std::vector<std::pair<std::vector<std::int32_t>, double>>& out) const {
+    constexpr const char* kExpected = "a list of [[token ids], number]";
+    const Json* value = find(key);
+    if (value == nullptr) return;
+    if (!value->is_array()) fail(key, kExpected, *value);
+    out.clear();
+    for (const Json& entry : *value) {
+      const bool is_pair =
+          entry.is_array() && entry.size() == 2 && entry[0].is_array() && entry[1].is_number();
+      if (!is_pair) fail(key, kExpected, entry);
+      auto& [ids, bias] = out.emplace_back();
+      bias = entry[1].get<double>();
+      for (const Json& element : entry[0]) {
+        const std::optional<std::int32_t> token = id(key, element);
+        if (!token) fail(key, "token ids from 0 on", element);
+        ids.push_back(*token);
+      }
+    }
+  }
+
+  /// [tokens, factor].
+  void read(const char* key, std::optional<std::pair<std::int64_t, double>>& out) const {
+    const Json* value = find(key);
+    if (value == nullptr) return;
+    if (!value->is_array() || value->size() != 2 || !(*value)[1].is_number()) {
+      fail(key, "[a number of tokens, a factor]", *value);
+    }
+    out.emplace(integer(key, (*value)[0]), (*value)[1].get<double>());
+  }
+
   /// true, false or "never".
   void read(const char* key, EarlyStopping& out) const {
     const Json* value = find(key);
@@ -231,13 +284,10 @@ Json parse_object(std::string_view text, const std::filesystem::path& path) {
 }
 
 // Keys of transformers that change which tokens come out, with the value that changes nothing.
-const std::array<std::pair<const char*, Json>, 13> kUnsupported = {{
+const std::array<std::pair<const char*, Json>, 10> kUnsupported = {{
     {"num_beam_groups", 1},
-    {"top_h", nullptr},
     {"encoder_no_repeat_ngram_size", 0},
     {"encoder_repetition_penalty", 1.0},
-    {"sequence_bias", nullptr},
-    {"exponential_decay_length_penalty", nullptr},
     {"penalty_alpha", nullptr},
     {"guidance_scale", 1.0},
     {"dola_layers", nullptr},
@@ -260,10 +310,13 @@ GenerationConfig parse_generation_config(std::string_view text, const std::files
   keys.read("top_k", config.top_k);
   keys.read("top_p", config.top_p);
   keys.read("min_p", config.min_p);
+  keys.read("top_h", config.top_h);
   keys.read("typical_p", config.typical_p);
   keys.read("epsilon_cutoff", config.epsilon_cutoff);
   keys.read("eta_cutoff", config.eta_cutoff);
+  keys.read_biases("sequence_bias", config.sequence_bias);
   keys.read("repetition_penalty", config.repetition_penalty);
+  keys.read("exponential_decay_length_penalty", config.exponential_decay_length_penalty);
   keys.read("no_repeat_ngram_size", config.no_repeat_ngram_size);
   keys.read_id_lists("bad_words_ids", config.bad_words_ids);
   keys.read("min_length", config.min_length);
@@ -276,6 +329,9 @@ GenerationConfig parse_generation_config(std::string_view text, const std::files
   keys.read("length_penalty", config.length_penalty);
   keys.read("early_stopping", config.early_stopping);
   keys.read("num_return_sequences", config.num_return_sequences);
+  keys.read("prompt_lookup_num_tokens", config.prompt_lookup_num_tokens);
+  keys.read("max_matching_ngram_size", config.max_matching_ngram_size);
+  keys.read("num_assistant_tokens", config.num_assistant_tokens);
   keys.read("seed", config.seed);
   keys.read_ids("eos_token_id", config.eos_token_id);
   keys.read_id("pad_token_id", config.pad_token_id);
@@ -329,10 +385,15 @@ GenerationConfig with_overrides(GenerationConfig config, const GenerationOverrid
   set(config.top_k, overrides.top_k);
   set(config.top_p, overrides.top_p);
   set(config.min_p, overrides.min_p);
+  if (overrides.top_h) config.top_h = overrides.top_h;
   set(config.typical_p, overrides.typical_p);
   set(config.epsilon_cutoff, overrides.epsilon_cutoff);
   set(config.eta_cutoff, overrides.eta_cutoff);
+  set(config.sequence_bias, overrides.sequence_bias);
   set(config.repetition_penalty, overrides.repetition_penalty);
+  if (overrides.exponential_decay_length_penalty) {
+    config.exponential_decay_length_penalty = overrides.exponential_decay_length_penalty;
+  }
   set(config.no_repeat_ngram_size, overrides.no_repeat_ngram_size);
   set(config.bad_words_ids, overrides.bad_words_ids);
   set(config.min_length, overrides.min_length);
@@ -345,6 +406,9 @@ GenerationConfig with_overrides(GenerationConfig config, const GenerationOverrid
   set(config.length_penalty, overrides.length_penalty);
   set(config.early_stopping, overrides.early_stopping);
   set(config.num_return_sequences, overrides.num_return_sequences);
+  set(config.prompt_lookup_num_tokens, overrides.prompt_lookup_num_tokens);
+  set(config.max_matching_ngram_size, overrides.max_matching_ngram_size);
+  set(config.num_assistant_tokens, overrides.num_assistant_tokens);
   set(config.seed, overrides.seed);
   set(config.eos_token_id, overrides.eos_token_id);
   set(config.pad_token_id, overrides.pad_token_id);
@@ -354,8 +418,8 @@ GenerationConfig with_overrides(GenerationConfig config, const GenerationOverrid
   set(config.ignore_eos, overrides.ignore_eos);
   set(config.skip_special_tokens, overrides.skip_special_tokens);
   const bool shapes_samples = overrides.temperature || overrides.top_k || overrides.top_p ||
-                              overrides.min_p || overrides.typical_p || overrides.epsilon_cutoff ||
-                              overrides.eta_cutoff;
+                              overrides.min_p || overrides.top_h || overrides.typical_p ||
+                              overrides.epsilon_cutoff || overrides.eta_cutoff;
   config.do_sample = overrides.do_sample.value_or(config.do_sample || shapes_samples);
   if (const auto complaint = range_complaint(config)) throw ArgumentError(*complaint);
   settle_temperature(config);

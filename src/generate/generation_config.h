@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace shoehorn {
@@ -30,11 +31,16 @@ struct GenerationConfig {
   double top_p = 1.0;                          ///< 1: all
   std::optional<double> min_p = std::nullopt;  ///< absent: all
 
-  double typical_p = 1.0;       ///< 1: all
-  double epsilon_cutoff = 0.0;  ///< 0: all
-  double eta_cutoff = 0.0;      ///< 0: all
+  std::optional<double> top_h = std::nullopt;  ///< absent: all
+  double typical_p = 1.0;                      ///< 1: all
+  double epsilon_cutoff = 0.0;                 ///< 0: all
+  double eta_cutoff = 0.0;                     ///< 0: all
 
+  /// What is added to the logit of the last id of each where the text ends with the others.
+  std::vector<std::pair<std::vector<std::int32_t>, double>> sequence_bias = {};
   double repetition_penalty = 1.0;
+  /// After so many new tokens the ends become likelier, by a factor for every further one.
+  std::optional<std::pair<std::int64_t, double>> exponential_decay_length_penalty = std::nullopt;
   std::int64_t no_repeat_ngram_size = 0;                      ///< 0: may repeat
   std::vector<std::vector<std::int32_t>> bad_words_ids = {};  ///< never appear
   std::int64_t min_length = 0;                                ///< no eos before, prompt included
@@ -48,6 +54,12 @@ struct GenerationConfig {
   double length_penalty = 1.0;  ///< scores are divided by length to this power
   EarlyStopping early_stopping = EarlyStopping::kNo;
   std::int64_t num_return_sequences = 1;
+
+  /// Speculation, which changes how fast ids come and not which: ids guessed at once from what the
+  /// text said before, 0: none; and how many ids are compared for it, 0: PromptLookup's own number.
+  std::int64_t prompt_lookup_num_tokens = 0;
+  std::int64_t max_matching_ngram_size = 0;
+  std::int64_t num_assistant_tokens = 0;  ///< of a draft model at once; 0: DraftModel's own number
 
   /// Absent: drawn anew for every generation, and reported in its result. Not a key of
   /// transformers, which seeds through torch; draws differ from torch's anyway.
@@ -74,10 +86,14 @@ struct GenerationOverrides {  // initialized, so that a call may name any few of
   std::optional<std::int64_t> top_k = std::nullopt;
   std::optional<double> top_p = std::nullopt;
   std::optional<double> min_p = std::nullopt;
+  std::optional<double> top_h = std::nullopt;
   std::optional<double> typical_p = std::nullopt;
   std::optional<double> epsilon_cutoff = std::nullopt;
   std::optional<double> eta_cutoff = std::nullopt;
+  std::optional<std::vector<std::pair<std::vector<std::int32_t>, double>>> sequence_bias =
+      std::nullopt;
   std::optional<double> repetition_penalty = std::nullopt;
+  std::optional<std::pair<std::int64_t, double>> exponential_decay_length_penalty = std::nullopt;
   std::optional<std::int64_t> no_repeat_ngram_size = std::nullopt;
   std::optional<std::vector<std::vector<std::int32_t>>> bad_words_ids = std::nullopt;
   std::optional<std::int64_t> min_length = std::nullopt;
@@ -90,6 +106,9 @@ struct GenerationOverrides {  // initialized, so that a call may name any few of
   std::optional<double> length_penalty = std::nullopt;
   std::optional<EarlyStopping> early_stopping = std::nullopt;
   std::optional<std::int64_t> num_return_sequences = std::nullopt;
+  std::optional<std::int64_t> prompt_lookup_num_tokens = std::nullopt;
+  std::optional<std::int64_t> max_matching_ngram_size = std::nullopt;
+  std::optional<std::int64_t> num_assistant_tokens = std::nullopt;
   std::optional<std::uint64_t> seed = std::nullopt;
   std::optional<std::vector<std::int32_t>> eos_token_id = std::nullopt;
   std::optional<std::int32_t> pad_token_id = std::nullopt;
@@ -103,8 +122,9 @@ struct GenerationOverrides {  // initialized, so that a call may name any few of
 /// generation_config.json as text; `path` is for messages. Keys that are absent or null keep
 /// transformers' defaults, unknown keys are ignored, a negative token id means "none", a
 /// temperature of 0 means greedy. Keys that are set to something that would change the output but
-/// that shoehorn does not do (guidance_scale, sequence_bias, ...) are added to `unsupported`, for a
-/// note to the user. Throws FormatError naming the key where a value has the wrong type or range.
+/// that shoehorn does not do (guidance_scale, watermarking_config, ...) are added to `unsupported`,
+/// for a note to the user. Throws FormatError naming the key where a value has the wrong type or
+/// range.
 GenerationConfig parse_generation_config(std::string_view text, const std::filesystem::path& path,
                                          std::vector<std::string>* unsupported = nullptr);
 

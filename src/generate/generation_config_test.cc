@@ -119,13 +119,41 @@ TEST(ParseGenerationConfig, ReadsRulesAndBeams) {
   EXPECT_EQ(parse(R"({"early_stopping": true})").early_stopping, EarlyStopping::kYes);
 }
 
+TEST(ParseGenerationConfig, ReadsBiasesAndSpeculation) {
+  const GenerationConfig config = parse(R"({"top_h": 0.4,
+      "sequence_bias": [[[7], 2.5], [[12, 8], -1]], "prompt_lookup_num_tokens": 5,
+      "exponential_decay_length_penalty": [15, 1.25], "max_matching_ngram_size": 3})");
+  EXPECT_EQ(config.top_h, 0.4);
+  ASSERT_EQ(config.sequence_bias.size(), 2U);
+  EXPECT_THAT(config.sequence_bias[1].first, ElementsAre(12, 8));
+  EXPECT_EQ(config.sequence_bias[1].second, -1);
+  EXPECT_EQ(config.exponential_decay_length_penalty, (std::pair<std::int64_t, double>(15, 1.25)));
+  EXPECT_EQ(config.prompt_lookup_num_tokens, 5);
+  EXPECT_EQ(config.max_matching_ngram_size, 3);
+}
+
 TEST(ParseGenerationConfig, RefusesRulesThatMakeNoSense) {
-  for (const char* json :
-       {R"({"typical_p": 0})", R"({"epsilon_cutoff": 1})", R"({"eta_cutoff": -1})",
-        R"({"no_repeat_ngram_size": -1})", R"({"bad_words_ids": [1]})",
-        R"({"bad_words_ids": [[-1]]})", R"({"min_length": -2})", R"({"num_beams": 0})",
-        R"({"num_beams": 100000})", R"({"length_penalty": 1e999})",
-        R"({"early_stopping": "maybe"})", R"({"num_return_sequences": 0})"}) {
+  for (const char* json : {R"({"top_h": 0})",
+                           R"({"sequence_bias": [[7, 1.0]]})",
+                           R"({"sequence_bias": [[[], 1.0]]})",
+                           R"({"sequence_bias": [[[7], 1e300]]})",
+                           R"({"sequence_bias": {"7": 1}})",
+                           R"({"exponential_decay_length_penalty": [15]})",
+                           R"({"exponential_decay_length_penalty": [-1, 1.1]})",
+                           R"({"exponential_decay_length_penalty": [1, 0]})",
+                           R"({"prompt_lookup_num_tokens": -1})",
+                           R"({"typical_p": 0})",
+                           R"({"epsilon_cutoff": 1})",
+                           R"({"eta_cutoff": -1})",
+                           R"({"no_repeat_ngram_size": -1})",
+                           R"({"bad_words_ids": [1]})",
+                           R"({"bad_words_ids": [[-1]]})",
+                           R"({"min_length": -2})",
+                           R"({"num_beams": 0})",
+                           R"({"num_beams": 100000})",
+                           R"({"length_penalty": 1e999})",
+                           R"({"early_stopping": "maybe"})",
+                           R"({"num_return_sequences": 0})"}) {
     EXPECT_NE(parse_error(json), "") << json;
   }
 }

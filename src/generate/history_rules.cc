@@ -1,6 +1,7 @@
 #include "generate/history_rules.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 namespace shoehorn {
@@ -49,9 +50,14 @@ HistoryRules::HistoryRules(const GenerationConfig& config, std::size_t prompt_to
     // The token after the one that is forced is the first that is free.
     if (prompt_tokens <= 1) ++begin_length_;
   }
-  any_ = no_repeat_ngram_size_ > 0 || !bad_words_ids_.empty() ||
-         (min_length_ > 0 && !eos_token_id_.empty()) || !forced_bos_.empty() ||
-         !forced_eos_.empty() || !suppress_tokens_.empty() || !begin_suppress_tokens_.empty();
+  if (const auto& decay = config.exponential_decay_length_penalty) {
+    decay_length_ = prompt_tokens + static_cast<std::size_t>(decay->first);
+    decay_factor_ = decay->second;
+  }
+  any_ = (decay_factor_ != 1 && !eos_token_id_.empty()) || no_repeat_ngram_size_ > 0 ||
+         !bad_words_ids_.empty() || (min_length_ > 0 && !eos_token_id_.empty()) ||
+         !forced_bos_.empty() || !forced_eos_.empty() || !suppress_tokens_.empty() ||
+         !begin_suppress_tokens_.empty();
 }
 
 void HistoryRules::apply(std::span<const std::int32_t> history, std::span<float> logits) const {
@@ -60,8 +66,19 @@ void HistoryRules::apply(std::span<const std::int32_t> history, std::span<float>
   if (history.size() < min_length_) forbid(eos_token_id_, logits);
   if (!forced_bos_.empty() && history.size() == 1) force(forced_bos_, logits);
   if (!forced_eos_.empty() && history.size() + 1 == max_length_) force(forced_eos_, logits);
+  if (decay_factor_ != 1 && history.size() > decay_length_) favour_ends(history.size(), logits);
   forbid(suppress_tokens_, logits);
   if (history.size() == begin_length_) forbid(begin_suppress_tokens_, logits);
+}
+
+/// logit += |logit| (factor^n - 1), n tokens beyond the length (ExponentialDecayLengthPenalty).
+void HistoryRules::favour_ends(std::size_t length, std::span<float> logits) const {
+  const auto beyond = static_cast<double>(length - decay_length_);
+  const auto growth = static_cast<float>(std::pow(decay_factor_, beyond) - 1);
+  for (const std::int32_t id : eos_token_id_) {
+    const auto i = static_cast<std::size_t>(id);
+    if (i < logits.size() && std::isfinite(logits[i])) logits[i] += std::abs(logits[i]) * growth;
+  }
 }
 
 void HistoryRules::forbid_repeated_ngrams(std::span<const std::int32_t> history,

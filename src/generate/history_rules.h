@@ -23,19 +23,23 @@ class HistoryRules {
 
   /// Sets the logits [vocab] of tokens that may not follow `history` (prompt and what was made) to
   /// -inf, in transformers' order: no_repeat_ngram_size, bad_words_ids, min_length, min_new_tokens,
-  /// forced_bos_token_id, forced_eos_token_id, suppress_tokens, begin_suppress_tokens. A forced
-  /// token gets 0 and all others -inf. Ids outside the vocabulary are passed over.
+  /// forced_bos_token_id, forced_eos_token_id, exponential_decay_length_penalty, suppress_tokens,
+  /// begin_suppress_tokens. A forced token gets 0 and all others -inf. Ids outside the vocabulary
+  /// are passed over.
   void apply(std::span<const std::int32_t> history, std::span<float> logits) const;
 
  private:
   void forbid_repeated_ngrams(std::span<const std::int32_t> history, std::span<float> logits) const;
   void forbid_bad_words(std::span<const std::int32_t> history, std::span<float> logits) const;
+  void favour_ends(std::size_t length, std::span<float> logits) const;
 
   std::size_t no_repeat_ngram_size_;
   std::vector<std::vector<std::int32_t>> bad_words_ids_;  // without those that are an eos token
   std::size_t min_length_;                                // prompt included; 0: none
   std::size_t max_length_;                                // likewise
   std::vector<std::int32_t> eos_token_id_;
+  std::size_t decay_length_ = 0;  // of a history after which ends become likelier
+  double decay_factor_ = 1;
   std::vector<std::int32_t> forced_bos_;
   std::vector<std::int32_t> forced_eos_;
   std::vector<std::int32_t> suppress_tokens_;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <map>
 
 #include "shoehorn/error.h"
 
@@ -127,6 +128,20 @@ void drop_below(double cutoff, const Distribution& distribution,
   });
 }
 
+// What TopHLogitsWarper looks at.
+constexpr std::size_t kTopHCandidates = 100;
+
+/// Keeps those that are not below the k-th largest.
+void keep_top_k(std::size_t k, std::vector<Candidate>& candidates) {
+  if (candidates.size() <= k) return;
+  std::vector<float> values;
+  for (const Candidate& candidate : candidates) values.push_back(candidate.logit);
+  const auto kth = values.begin() + static_cast<std::ptrdiff_t>(k - 1);
+  std::nth_element(values.begin(), kth, values.end(), std::greater<>());
+  const float bar = *kth;
+  std::erase_if(candidates, [bar](const Candidate& candidate) { return candidate.logit < bar; });
+}
+
 }  // namespace
 
 void apply_repetition_penalty(std::span<const std::int32_t> ids, float penalty,
@@ -135,6 +150,26 @@ void apply_repetition_penalty(std::span<const std::int32_t> ids, float penalty,
   for (const std::int32_t id : ids) {
     const auto i = static_cast<std::size_t>(id);  // a negative id becomes too large
     if (i < in.size()) out[i] = in[i] < 0 ? in[i] * penalty : in[i] / penalty;
+  }
+}
+
+void add_sequence_bias(std::span<const SequenceBias> biases, std::span<const std::int32_t> ids,
+                       std::span<float> logits) {
+  std::map<std::size_t, float> added;  // by id
+  for (const auto& [sequence, bias] : biases) {
+    if (sequence.size() == 1) {
+      added[static_cast<std::size_t>(sequence.front())] = static_cast<float>(bias);
+    }
+  }
+  for (const auto& [sequence, bias] : biases) {
+    const auto start = std::span(sequence).first(sequence.size() - 1);
+    if (start.empty() || start.size() > ids.size()) continue;
+    if (std::ranges::equal(start, ids.last(start.size()))) {
+      added[static_cast<std::size_t>(sequence.back())] += static_cast<float>(bias);
+    }
+  }
+  for (const auto& [id, bias] : added) {
+    if (id < logits.size()) logits[id] += bias;
   }
 }
 
@@ -178,6 +213,29 @@ void apply_top_p(double top_p, std::vector<Candidate>& candidates) {
   const Candidate edge = nucleus_edge(top_p, candidates);
   std::erase_if(candidates,
                 [&](const Candidate& candidate) { return less_likely(candidate, edge); });
+}
+
+void apply_top_h(double top_h, std::vector<Candidate>& candidates) {
+  const auto likelier = [](const Candidate& a, const Candidate& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+  };
+  std::vector<Candidate> sorted = candidates;
+  const std::size_t most = std::min(kTopHCandidates, sorted.size());
+  std::partial_sort(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(most),
+                    sorted.end(), likelier);
+  sorted.resize(most);
+  const Distribution distribution(sorted);
+  // torch sums in float32.
+  const auto threshold = static_cast<float>(distribution.entropy * top_h);
+  double sum = 0;
+  std::size_t kept = 0;
+  for (; kept < most; ++kept) {
+    const double log_p = distribution.log_p[kept];
+    sum -= portable_exp(static_cast<float>(log_p)) * log_p;
+    if (kept > 0 && !(static_cast<float>(sum) <= threshold)) break;
+  }
+  const Candidate last = sorted[kept - 1];
+  std::erase_if(candidates, [&](const Candidate& candidate) { return likelier(last, candidate); });
 }
 
 void apply_min_p(double min_p, std::vector<Candidate>& candidates) {
@@ -229,15 +287,22 @@ LogitsProcessor::LogitsProcessor(const GenerationConfig& config, std::size_t pro
       top_k_(static_cast<std::size_t>(config.top_k)),
       top_p_(config.top_p),
       min_p_(config.min_p),
+      top_h_(config.top_h),
       typical_p_(config.typical_p),
       epsilon_cutoff_(config.epsilon_cutoff),
       eta_cutoff_(config.eta_cutoff),
       repetition_penalty_(static_cast<float>(config.repetition_penalty)),
+      sequence_bias_(config.sequence_bias),
       rules_(config, prompt_tokens) {}
 
 std::span<const float> LogitsProcessor::penalized(std::span<const std::int32_t> ids,
                                                   std::span<const float> logits) {
   if (leaves_logits()) return logits;
+  if (!sequence_bias_.empty()) {
+    biased_.assign(logits.begin(), logits.end());
+    add_sequence_bias(sequence_bias_, ids, biased_);
+    logits = biased_;
+  }
   penalized_.assign(logits.begin(), logits.end());
   if (repetition_penalty_ != 1.0f) {
     apply_repetition_penalty(ids, repetition_penalty_, logits, penalized_);
@@ -247,11 +312,17 @@ std::span<const float> LogitsProcessor::penalized(std::span<const std::int32_t> 
 }
 
 std::span<const Candidate> LogitsProcessor::candidates(std::span<const float> logits) {
-  const std::size_t k = top_k_ == 0 ? std::max<std::size_t>(logits.size(), 1) : top_k_;
-  select_top_k(logits, temperature_, k, candidates_);
+  // top_h looks at the likeliest before top_k takes any away.
+  const std::size_t all = std::max<std::size_t>(logits.size(), 1);
+  const std::size_t k = top_k_ == 0 ? all : top_k_;
+  select_top_k(logits, temperature_, top_h_ ? std::max(k, kTopHCandidates) : k, candidates_);
   if (candidates_.empty()) throw Error("the model's logits hold no number to draw a token from");
   if (largest_logit(candidates_) == kInfinity) {
     throw Error(str_cat("a logit is infinite after division by the temperature ", temperature_));
+  }
+  if (top_h_) {
+    apply_top_h(*top_h_, candidates_);
+    keep_top_k(k, candidates_);
   }
   if (top_p_ < 1.0) apply_top_p(top_p_, candidates_);
   if (min_p_) apply_min_p(*min_p_, candidates_);

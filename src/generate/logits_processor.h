@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "generate/generation_config.h"
@@ -28,6 +29,13 @@ struct Candidate {
 void apply_repetition_penalty(std::span<const std::int32_t> ids, float penalty,
                               std::span<const float> in, std::span<float> out);
 
+using SequenceBias = std::pair<std::vector<std::int32_t>, double>;
+
+/// Adds each bias to the logit [vocab] of its last id where `ids` end with its others; of equal
+/// single ids the last counts (SequenceBiasLogitsProcessor).
+void add_sequence_bias(std::span<const SequenceBias> biases, std::span<const std::int32_t> ids,
+                       std::span<float> logits);
+
 /// logit / temperature for the candidates where that is not below its k-th largest value: more than
 /// k where values tie there (TemperatureLogitsWarper, then TopKLogitsWarper). In the order of their
 /// ids; NaN and -inf never stay. temperature > 0, k >= 1.
@@ -42,6 +50,11 @@ void apply_top_p(double top_p, std::vector<Candidate>& candidates);
 
 /// Drops what is less likely than min_p times the likeliest (MinPLogitsWarper, arXiv:2407.01082).
 void apply_min_p(double min_p, std::vector<Candidate>& candidates);
+
+/// Of the 100 likeliest keeps, from the likeliest on, those that together make up the share `top_h`
+/// of their entropy; the likeliest stays (TopHLogitsWarper, arXiv:2509.02510). Of equal logits the
+/// lower id is kept first (torch leaves that open).
+void apply_top_h(double top_h, std::vector<Candidate>& candidates);
 
 /// Keeps the tokens whose surprise -log p is nearest to the entropy H = -sum p log p, up to the
 /// first at which their probability reaches `mass`; ties with that one stay (TypicalLogitsWarper,
@@ -62,7 +75,9 @@ class LogitsProcessor {
   LogitsProcessor(const GenerationConfig& config, std::size_t prompt_tokens);
 
   /// True if penalized() gives the logits as they are, whatever was said.
-  bool leaves_logits() const { return repetition_penalty_ == 1.0F && !rules_.any(); }
+  bool leaves_logits() const {
+    return repetition_penalty_ == 1.0F && sequence_bias_.empty() && !rules_.any();
+  }
 
   /// The logits with what acts on greedy choices as well: the repetition penalty over `ids` (prompt
   /// and what followed) and the rules about them. Valid until the next call; the input itself where
@@ -80,11 +95,14 @@ class LogitsProcessor {
   std::size_t top_k_;
   double top_p_;
   std::optional<double> min_p_;
+  std::optional<double> top_h_;
   double typical_p_;
   double epsilon_cutoff_;
   double eta_cutoff_;
   float repetition_penalty_;
+  std::vector<SequenceBias> sequence_bias_;
   HistoryRules rules_;
+  std::vector<float> biased_;
   std::vector<float> penalized_;
   std::vector<Candidate> candidates_;
 };

@@ -162,6 +162,21 @@ TEST(ApplyTopP, OneCandidateStays) {
   EXPECT_THAT(ids_of(candidates), ElementsAre(7));
 }
 
+TEST(ApplyTopH, TheLikeliestStaysAndOfEqualOnesTheLowerIds) {
+  std::vector<Candidate> candidates = {{3, 1.0f}, {5, 1.0f}, {8, 1.0f}, {9, 1.0f}};
+  apply_top_h(0.6, candidates);
+  EXPECT_THAT(ids_of(candidates), ElementsAre(3, 5));
+  apply_top_h(1e-9, candidates);
+  EXPECT_THAT(ids_of(candidates), ElementsAre(3));
+}
+
+TEST(AddSequenceBias, IdsOutsideTheVocabularyArePassedOver) {
+  const std::vector<SequenceBias> biases = {{{-1}, 1.0}, {{7}, 1.0}, {{4, 1}, 2.0}, {{9, 0}, 5.0}};
+  std::vector<float> logits = {0, 0, 0};
+  add_sequence_bias(biases, std::vector<std::int32_t>{3, 4}, logits);
+  EXPECT_THAT(logits, ElementsAre(0, 2, 0));
+}
+
 TEST(LogitsProcessor, PenaltyOfOneCopiesNothing) {
   LogitsProcessor processor({}, 0);
   const std::vector<float> logits = {1.0f, 2.0f};

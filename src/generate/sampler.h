@@ -30,6 +30,8 @@ class Sampler {
 
   /// `candidates`: not empty, finite.
   std::int32_t draw(std::span<const Candidate> candidates);
+  /// The next draw is number `draw`.
+  void seek(std::uint64_t draw) { draws_ = draw; }
 
  private:
   double next_uniform();

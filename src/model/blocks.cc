@@ -9,6 +9,7 @@
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
 #include "kernels/rows_cuda.h"
+#include "model/adapter.h"
 
 namespace shoehorn {
 namespace {
@@ -75,6 +76,12 @@ void project(std::span<const Projection> projections, std::span<const float> x, 
     runtime.copy(device, projection.y.data(), place, y_there.data(), y_there.size_bytes());
   }
   if (!here.empty()) linear_many(here, x, rows, ctx);
+  if (AdapterSet* const adapters = runtime.adapters()) {
+    // On the device of the activations whatever the weight's: the same sums on any map.
+    for (const Projection& projection : projections) {
+      adapters->add_to(projection.y, *projection.weight, x, rows, ctx);
+    }
+  }
 }
 
 std::span<const float> vector_on(Device device, const WeightView& weight, Runtime& runtime) {

@@ -145,6 +145,7 @@ LoadedModel::LoadedModel(ModelParts parts) : parts_(std::move(parts)) {
         kv_window_bytes(*parts_.architecture, parts_.kv_dtype, parts_.spill_positions),
         *parts_.memory);
   }
+  runtime_->set_adapters(parts_.adapters.get());
   if (const auto card = only_card(parts_)) {
     recorded_ = std::make_unique<RecordedPasses>(*runtime_, *card);
   }

@@ -12,6 +12,7 @@
 
 #include "base/thread_pool.h"
 #include "checkpoint/checkpoint.h"
+#include "model/adapter.h"
 #include "model/architecture.h"
 #include "model/recorded_passes.h"
 #include "model/runtime.h"
@@ -40,6 +41,7 @@ struct ModelParts {
   std::int64_t card_rows = 2048;            // of one whose layers are all computed on CUDA devices
   std::size_t workspace_bytes = 0;          // on the CPU and each virtual device
   std::size_t card_workspace_bytes = 0;     // on each CUDA device
+  std::unique_ptr<AdapterSet> adapters = nullptr;  // null: none
   WeightStore::Options weights = {};
 };
 

@@ -2,6 +2,7 @@
 
 #include "shoehorn/cancelled.h"
 
+#include "model/adapter.h"
 #include "model/blocks.h"
 
 namespace shoehorn {
@@ -75,6 +76,7 @@ std::size_t PassFlight::residual_bytes(std::int64_t rows, std::int64_t pass_rows
 void PassFlight::forward(WeightStore& weights, const PassResult& result) const {
   const DecoderShape& shape = architecture_.shape();
   const auto layers = static_cast<std::int64_t>(shape.layers.size());
+  AdapterSet* const adapters = runtime_.adapters();
   Residuals x(passes_, shape.hidden_size, runtime_);
   for (std::size_t i = 0; i < passes_.size(); ++i) {
     architecture_.embed_tokens(passes_[i], weights, x[i], runtime_.group_device(0), runtime_);
@@ -84,16 +86,19 @@ void PassFlight::forward(WeightStore& weights, const PassResult& result) const {
     const Device device = runtime_.group_device(group);
     x.move_to(device);
     const WeightStore::Lease w = weights.take(group, runtime_.on(device).queue);
+    if (adapters != nullptr) adapters->begin_group(group, w);
     for (std::size_t i = 0; i < passes_.size(); ++i) {
       check_cancelled(passes_);
       architecture_.decoder_layer(w, layer, passes_[i], x[i], device, runtime_);
     }
+    if (adapters != nullptr) adapters->end_group();
   }
   if (!wants_result()) return;
   const auto head = static_cast<std::size_t>(layers + 1);
   const Device device = runtime_.group_device(head);
   x.move_to(device);
   const WeightStore::Lease w = weights.take(head, runtime_.on(device).queue);
+  if (adapters != nullptr) adapters->begin_group(head, w);
   std::size_t done = 0;
   for (std::size_t i = 0; i < passes_.size(); ++i) {
     const std::size_t count = passes_[i].wanted().size();
@@ -102,6 +107,7 @@ void PassFlight::forward(WeightStore& weights, const PassResult& result) const {
     architecture_.head(w, passes_[i], x[i], part, device, runtime_);
     done += count;
   }
+  if (adapters != nullptr) adapters->end_group();
 }
 
 }  // namespace shoehorn

@@ -20,6 +20,8 @@
 
 namespace shoehorn {
 
+class AdapterSet;
+
 /// The devices of a pass.
 struct Route {
   std::vector<Device> group_devices;  // where each weight group is computed; never kDisk
@@ -40,6 +42,10 @@ class Runtime {
   /// `places`: every device that computes, or holds weights that are multiplied there; the CPU is
   /// one of them. Throws DeviceError where a device has no room for its workspace.
   Runtime(ThreadPool& pool, Isa isa, DeviceMemory& memory, const std::vector<Place>& places);
+
+  /// What project() adds beside weights; null: nothing. Outlives the passes.
+  void set_adapters(AdapterSet* adapters) { adapters_ = adapters; }
+  AdapterSet* adapters() const { return adapters_; }
 
   /// The way of the passes from now on; it outlives them.
   void set_route(const Route& route) { route_ = &route; }
@@ -79,6 +85,7 @@ class Runtime {
   Seat& seat(Device device);
 
   const Route* route_ = nullptr;
+  AdapterSet* adapters_ = nullptr;
   std::list<Seat> seats_;  // a list: contexts refer to their neighbours' members
   std::span<std::byte> recorded_output_;
 };
