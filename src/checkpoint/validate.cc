@@ -75,6 +75,10 @@ class Matcher {
   // The tensor stored under the path, or under the path with or without the prefix.
   const TensorInfo* find_stored(const std::string& path) const {
     if (const TensorInfo* info = checkpoint_.find(path)) return info;
+    for (const auto& [known, name] : options_.stored_names) {
+      if (known != path) continue;
+      if (const TensorInfo* info = checkpoint_.find(name)) return info;
+    }
     if (options_.base_model_prefix.empty()) return nullptr;
     const std::string prefix = options_.base_model_prefix + ".";
     if (path.starts_with(prefix)) return checkpoint_.find(path.substr(prefix.size()));

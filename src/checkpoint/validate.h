@@ -28,6 +28,8 @@ struct MatchOptions {
   /// "model", "transformer": a checkpoint of the model without its head has names without this in
   /// front, one of a model with a head has it; either is accepted for the other.
   std::string base_model_prefix = {};
+  /// {path, name}: what files may call a tensor, prefix or not, where that is not its path.
+  std::vector<std::pair<std::string, std::string>> stored_names = {};
   /// Tensors that nobody expects are an error, not a warning.
   bool strict = false;
   /// Tensors that are known to be used in another way, such as the parts of quantized weights.

@@ -45,6 +45,9 @@ class Architecture {
   /// Names as in Hugging Face's state_dict; floating parameters have `dtype`.
   virtual ModuleTree module_tree(DType dtype) const = 0;
 
+  /// True where a pass needs what has no kernel for CUDA devices.
+  virtual bool is_for_host_only() const { return false; }
+
   /// The module that a headless checkpoint was saved from: "model".
   virtual std::string_view base_model_prefix() const = 0;
 

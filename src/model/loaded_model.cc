@@ -130,7 +130,15 @@ std::size_t card_workspace_bytes(const Architecture& architecture, std::int64_t 
 }
 
 LoadedModel::LoadedModel(ModelParts parts) : parts_(std::move(parts)) {
-  runtime_ = std::make_unique<Runtime>(*parts_.pool, parts_.isa, *parts_.memory, places_of(parts_));
+  const std::vector<Runtime::Place> places = places_of(parts_);
+  const bool on_cards = std::ranges::any_of(
+      places, [](const Runtime::Place& place) { return place.device.kind == DeviceKind::kCuda; });
+  if (on_cards && parts_.architecture->is_for_host_only()) {
+    throw UnsupportedError(
+        "this architecture has operations that no kernel for CUDA devices computes yet; "
+        "--device-map cpu runs it");
+  }
+  runtime_ = std::make_unique<Runtime>(*parts_.pool, parts_.isa, *parts_.memory, places);
   if (const auto card = only_card(parts_)) {
     recorded_ = std::make_unique<RecordedPasses>(*runtime_, *card);
   }

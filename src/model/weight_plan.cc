@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <unordered_set>
+#include <utility>
 
 #include "shoehorn/error.h"
 
@@ -45,9 +46,10 @@ std::vector<ExpectedTensor> expected_tensors(const ModuleTree& tree) {
   return expected;
 }
 
-/// Vectors are few and small, and everything computes in float32: they are widened once.
-DType plain_dtype(const TensorInfo& info, std::optional<DType> dtype) {
-  if (info.shape.rank() < 2) return DType::kF32;
+/// Vectors are few and small, and everything computes in float32: they are widened once. So are the
+/// weights of norms that have some for every head.
+DType plain_dtype(const TensorInfo& info, bool is_norm, std::optional<DType> dtype) {
+  if (info.shape.rank() < 2 || is_norm) return DType::kF32;
   return dtype ? *dtype : stored_form(info.dtype);
 }
 
@@ -55,6 +57,39 @@ DType plain_dtype(const TensorInfo& info, std::optional<DType> dtype) {
 DType load_dtype(const TensorInfo& info, std::optional<DType> dtype) {
   if (dtype) return *dtype;
   return is_block(info.dtype) ? DType::kF32 : stored_form(info.dtype);
+}
+
+/// The parameters that are not as others: of norms, and matrices stored [in, out].
+struct ParameterKinds {
+  std::unordered_set<std::string> norms;
+  std::unordered_set<std::string> transposed;
+
+  void collect(const Module& module, const std::string& prefix) {
+    const bool is_norm = module.class_name.find("Norm") != std::string::npos;
+    for (const ParameterSpec& parameter : module.parameters) {
+      if (is_norm) norms.insert(prefix + parameter.name);
+      if (module.class_name == "Conv1D" && parameter.shape.rank() == 2) {
+        transposed.insert(prefix + parameter.name);
+      }
+    }
+    for (const auto& [name, child] : module.children) collect(child, prefix + name + ".");
+  }
+};
+
+Shape swapped(const Shape& shape) {
+  return {shape[1], shape[0]};
+}
+
+/// A stored matrix [in, out] as [out, in], which is how matrices are multiplied and quantized.
+std::shared_ptr<const TensorInfo> transposed_view(const TensorInfo& info, bool has_files) {
+  auto view = std::make_shared<TensorInfo>(info);
+  view->shape = swapped(info.shape);
+  if (!has_files) return view;  // values are made up in any order
+  view->strides = info.strides.empty()
+                      ? std::vector<std::int64_t>{1, info.shape[1]}
+                      : std::vector<std::int64_t>{info.strides[1], info.strides[0]};
+  if (is_row_major(view->shape, view->strides)) view->strides.clear();
+  return view;
 }
 
 class Resolver {
@@ -68,6 +103,7 @@ class Resolver {
 
   ResolvedModel run() {
     model_.tree = architecture_.module_tree(options_.dtype.value_or(DType::kF32));
+    kinds_.collect(model_.tree.root, "");
     model_.notes = stored_.notes();
     model_.quantized_checkpoint = !stored_.empty();
     const std::vector<ExpectedTensor> plain = take_quantized(expected_tensors(model_.tree));
@@ -76,6 +112,7 @@ class Resolver {
     model_.dtype = options_.dtype ? *options_.dtype : main_dtype(match, plain);
     sources_ = match.tensors;
     untie_what_differs(match);
+    transpose();
     decide();
     set_parameters(model_.tree.root, "");
     model_.groups = architecture_.weight_groups();
@@ -93,9 +130,11 @@ class Resolver {
     for (const ExpectedTensor& tensor : expected) {
       auto found = find_quantized(tensor.path);
       if (found == nullptr) continue;
-      if (found->shape != tensor.shape) {
+      const bool is_transposed = kinds_.transposed.contains(tensor.path);
+      const Shape shape = is_transposed ? swapped(tensor.shape) : tensor.shape;
+      if (found->shape != shape) {
         throw FormatError(checkpoint_.path(),
-                          str_cat(found->path, ": config.json asks for ", to_string(tensor.shape),
+                          str_cat(found->path, ": config.json asks for ", to_string(shape),
                                   ", it was quantized from ", to_string(found->shape)));
       }
       used_.insert(found->tensors.begin(), found->tensors.end());
@@ -109,12 +148,17 @@ class Resolver {
 
   std::shared_ptr<const QuantizedTensor> find_quantized(const std::string& path) const {
     if (auto found = stored_.find(path)) return found;
+    for (const auto& [known, name] : model_.tree.stored_names) {
+      if (known != path) continue;
+      if (auto found = stored_.find(name)) return found;
+    }
     const std::string prefix = std::string(architecture_.base_model_prefix()) + ".";
     return stored_.find(path.starts_with(prefix) ? path.substr(prefix.size()) : prefix + path);
   }
 
   MatchOptions match_options() const {
     return {.base_model_prefix = std::string(architecture_.base_model_prefix()),
+            .stored_names = model_.tree.stored_names,
             .strict = options_.strict,
             .used = used_};
   }
@@ -130,6 +174,15 @@ class Resolver {
       model_.notes.push_back(
           str_cat("config.json ties ", alias, " to ", owner,
                   ", but the checkpoint has both and they differ: both are kept"));
+    }
+  }
+
+  void transpose() {
+    for (const std::string& path : kinds_.transposed) {
+      const auto source = sources_.find(path);
+      if (source == sources_.end() || source->second == nullptr) continue;
+      views_[path] = transposed_view(*source->second, !checkpoint_.files().empty());
+      stored_as_[path] = std::exchange(source->second, views_[path].get());
     }
   }
 
@@ -179,7 +232,9 @@ class Resolver {
     const auto source = sources_.find(path);
     if (source == sources_.end() || source->second == nullptr) return {};
     const TensorInfo& info = *source->second;
-    if (!chosen_.contains(path)) return {.dtype = plain_dtype(info, options_.dtype)};
+    if (!chosen_.contains(path)) {
+      return {.dtype = plain_dtype(info, kinds_.norms.contains(path), options_.dtype)};
+    }
     return quantized_form(*options_.quantization, load_dtype(info, options_.dtype));
   }
 
@@ -193,6 +248,11 @@ class Resolver {
       weight.shape = stored->second->shape;
     } else {
       weight.source = sources_.at(path);
+      weight.stored = weight.source;
+      if (const auto view = views_.find(path); view != views_.end()) {
+        weight.view = view->second;
+        weight.stored = stored_as_.at(path);
+      }
       weight.shape = weight.source->shape;
     }
     if (model_.quant_type == QuantType::kNone) model_.quant_type = weight.form.quant_type;
@@ -204,7 +264,10 @@ class Resolver {
   const ResolveOptions& options_;
   QuantizedTensors stored_;
   ResolvedModel model_;
+  ParameterKinds kinds_;
   std::unordered_map<std::string, const TensorInfo*> sources_;
+  std::unordered_map<std::string, std::shared_ptr<const TensorInfo>> views_;
+  std::unordered_map<std::string, const TensorInfo*> stored_as_;  // of the views
   std::unordered_map<std::string, std::shared_ptr<const QuantizedTensor>> quantized_;
   std::unordered_set<const TensorInfo*> used_;
   std::unordered_set<std::string> chosen_;  // parameters to quantize on the way in
@@ -251,6 +314,7 @@ std::vector<WeightGroup> place_weights(
       if (!path.empty()) {
         spec.shape = next->shape;
         spec.source = next->source;
+        spec.view = next->view;
         spec.quantized = next->quantized;
         spec.form = next->form;
         spec.compute = compute;

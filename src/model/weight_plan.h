@@ -31,6 +31,8 @@ struct ResolvedWeight {
   std::string path;  // of the tree
   Shape shape;
   const TensorInfo* source = nullptr;  // the stored tensor; a tied alias has its owner's
+  const TensorInfo* stored = nullptr;  // the checkpoint's own tensor that `source` is or shows
+  std::shared_ptr<const TensorInfo> view = nullptr;  // owns source where it is a transposed view
   std::shared_ptr<const QuantizedTensor> quantized = nullptr;  // in place of source
   WeightForm form;                                             // in memory
   std::size_t group = 0;                                       // of Architecture::weight_groups()

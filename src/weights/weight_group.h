@@ -24,6 +24,8 @@ struct WeightSpec {
   /// Where its values come from: one of the two, owned by the checkpoint and by whoever resolved
   /// the model; neither: the model has no such tensor.
   const TensorInfo* source = nullptr;
+  /// Owns `source` where that is not the checkpoint's own tensor but a view of it.
+  std::shared_ptr<const TensorInfo> view = nullptr;
   std::shared_ptr<const QuantizedTensor> quantized = nullptr;
   WeightForm form;  // in memory
   WeightCompute compute = {};
