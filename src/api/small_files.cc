@@ -74,6 +74,7 @@ std::string written_config_json(const Checkpoint& checkpoint, const ResolvedMode
   const bool old_name = json.contains("torch_dtype") && !json.contains("dtype");
   json[old_name ? "torch_dtype" : "dtype"] = dtype;
   json.erase("quantization_config");
+  json.erase("norm_weights_include_one");  // what is written does not
   if (config != nullptr) json["quantization_config"] = quantization_json(model, *config);
   return json.dump(2, ' ', /*ensure_ascii=*/true) + "\n";
 }

@@ -50,7 +50,13 @@ class Decoder final : public Architecture {
   std::vector<WeightGroupNames> weight_groups() const override { return groups_; }
   std::size_t workspace_bytes(std::int64_t rows, std::int64_t logits_rows) const override;
   std::vector<RotaryTable> rotary_tables(const Batch& batch) const override;
+  std::vector<std::pair<std::string, std::string>> stored_names() const override {
+    return spec_.stored_names;
+  }
   bool is_for_host_only() const override;
+  std::int64_t short_context() const override {
+    return spec_.rotary.empty() ? 0 : spec_.rotary.front().short_context();
+  }
 
   void embed_tokens(const Pass& pass, WeightStore& weights, std::span<float> x, Device device,
                     Runtime& runtime) const override;

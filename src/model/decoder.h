@@ -34,6 +34,7 @@ struct LayerNorms {
 struct DecoderSpec {
   ModuleTree tree;  // parameters in float32
   std::string base_model_prefix;
+  std::vector<std::pair<std::string, std::string>> stored_names = {};  // as Architecture has them
 
   std::int64_t hidden_size = 0;
   std::int64_t embedding_size = 0;  // of an embedded token, before project_in

@@ -19,7 +19,8 @@ LlamaLike gemma(const Config& config, std::string prefix, const DimDefaults& def
   LlamaLike m{.prefix = std::move(prefix), .dims = read_dims(config, defaults)};
   m.tie_word_embeddings = config.boolean("tie_word_embeddings", true);
   m.norm.eps = read_eps(config, "rms_norm_eps", 1e-6);
-  m.norm.weight_offset = 1;
+  // GGUF files have the 1 added.
+  m.norm.weight_offset = config.boolean("norm_weights_include_one", false) ? 0.0F : 1.0F;
   m.norm_class = m.prefix + "RMSNorm";
   m.qkv_bias = m.o_bias = config.boolean("attention_bias", false);
   m.intermediate_size = config.size("intermediate_size");

@@ -70,7 +70,7 @@ std::unique_ptr<const Architecture> make_gpt_neox(const Config& config) {
     spec.tree.ties = {{"gpt_neox.embed_in.weight", "lm_head.weight"}};
   }
   spec.tree.no_split_module_classes = {"GPTNeoXLayer"};
-  spec.tree.stored_names = {{"lm_head.weight", "embed_out.weight"}};
+  spec.stored_names = {{"lm_head.weight", "embed_out.weight"}};
   spec.base_model_prefix = "gpt_neox";
   spec.hidden_size = spec.embedding_size = hidden;
   spec.vocab_size = dims.vocab_size;

@@ -42,6 +42,8 @@ class KvCache {
   std::int64_t capacity() const { return capacity_; }
   /// Marks `count` more positions as filled; they have been stored in every layer.
   void advance(std::int64_t count) { length_ += count; }
+  /// The ids of the positions filled, for models that may have to compute them again; else empty.
+  std::vector<std::int32_t>& ids() { return ids_; }
   /// Forgets positions from `length` on.
   void truncate(std::int64_t length);
 
@@ -55,6 +57,7 @@ class KvCache {
   DType dtype_;
   std::int64_t capacity_;
   std::int64_t length_ = 0;
+  std::vector<std::int32_t> ids_;
   std::vector<DeviceBuffer> layers_;  // keys, then values
   RopeState rope_state_;
 };

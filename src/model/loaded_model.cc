@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -238,8 +239,30 @@ void LoadedModel::run_flight(std::span<const Batch> batches, const Route& route,
   forward();
 }
 
+void LoadedModel::restart_outgrown(std::span<const BatchSequence> sequences,
+                                   const Route& route) const {
+  const std::int64_t limit = parts_.architecture->short_context();
+  if (limit == 0) return;
+  for (const BatchSequence& sequence : sequences) {
+    const std::int64_t held = sequence.kv->length();
+    if (held == 0 || held > limit || sequence.call_length <= limit) continue;
+    const std::vector<std::int32_t> ids = sequence.kv->ids();
+    std::vector<std::int32_t> positions(ids.size());
+    std::iota(positions.begin(), positions.end(), 0);
+    sequence.kv->truncate(0);
+    const BatchSequence again{.ids = ids,
+                              .positions = positions,
+                              .kv = sequence.kv,
+                              .call_length = sequence.call_length,
+                              .logits = BatchSequence::Logits::kNone};
+    run_passes({&again, 1}, route, {});
+  }
+}
+
 void LoadedModel::run_passes(std::span<const BatchSequence> sequences, const Route& route,
                              const PassResult& result) const {
+  restart_outgrown(sequences, route);
+  const bool remembers = parts_.architecture->short_context() > 0;
   const auto vocab = static_cast<std::size_t>(parts_.architecture->shape().vocab_size);
   const std::int64_t rows = pass_rows(route);
   const std::vector<Batch> batches = cut_into_passes(sequences, rows);
@@ -265,6 +288,9 @@ void LoadedModel::run_passes(std::span<const BatchSequence> sequences, const Rou
       for (const Batch& batch : flight) {
         for (const BatchSequence& sequence : batch.sequences) {
           sequence.kv->advance(static_cast<std::int64_t>(sequence.ids.size()));
+          if (!remembers) continue;
+          std::vector<std::int32_t>& known = sequence.kv->ids();
+          known.insert(known.end(), sequence.ids.begin(), sequence.ids.end());
         }
       }
     }

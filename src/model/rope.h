@@ -70,6 +70,11 @@ class RotaryEmbedding {
 
   std::int64_t rotary_dim() const { return rotary_dim_; }
 
+  /// The longest call that longrope's short factors serve; 0 for other types.
+  std::int64_t short_context() const {
+    return long_.empty() ? 0 : config_.original_max_position_embeddings;
+  }
+
   /// Frequencies [rotary_dim / 2] of a call that ends before position `call_length`; updates what
   /// the sequence remembers.
   std::vector<float> frequencies(std::int64_t call_length, RopeState& state) const;

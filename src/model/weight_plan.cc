@@ -148,7 +148,7 @@ class Resolver {
 
   std::shared_ptr<const QuantizedTensor> find_quantized(const std::string& path) const {
     if (auto found = stored_.find(path)) return found;
-    for (const auto& [known, name] : model_.tree.stored_names) {
+    for (const auto& [known, name] : architecture_.stored_names()) {
       if (known != path) continue;
       if (auto found = stored_.find(name)) return found;
     }
@@ -158,7 +158,7 @@ class Resolver {
 
   MatchOptions match_options() const {
     return {.base_model_prefix = std::string(architecture_.base_model_prefix()),
-            .stored_names = model_.tree.stored_names,
+            .stored_names = architecture_.stored_names(),
             .strict = options_.strict,
             .used = used_};
   }
@@ -243,6 +243,7 @@ class Resolver {
     weight.path = path;
     weight.form = form_of(path);
     weight.group = group;
+    weight.is_transposed = kinds_.transposed.contains(path);
     if (const auto stored = quantized_.find(path); stored != quantized_.end()) {
       weight.quantized = stored->second;
       weight.shape = stored->second->shape;
@@ -286,8 +287,9 @@ std::size_t resident_bytes(const ResolvedWeight& weight) {
 
 std::size_t streamed_bytes(const ResolvedWeight& weight) {
   if (weight.quantized != nullptr) return weight.quantized->stored_bytes();
-  // What is quantized on the way in is streamed from the weight cache.
-  return weight.form.is_quantized() ? resident_bytes(weight) : weight.source->bytes;
+  // What is quantized on the way in or has strides is streamed from the weight cache.
+  const bool is_cached = weight.form.is_quantized() || !weight.source->strides.empty();
+  return is_cached ? resident_bytes(weight) : weight.source->bytes;
 }
 
 StorageId storage_of(const ResolvedWeight& weight) {

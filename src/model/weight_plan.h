@@ -33,6 +33,7 @@ struct ResolvedWeight {
   const TensorInfo* source = nullptr;  // the stored tensor; a tied alias has its owner's
   const TensorInfo* stored = nullptr;  // the checkpoint's own tensor that `source` is or shows
   std::shared_ptr<const TensorInfo> view = nullptr;  // owns source where it is a transposed view
+  bool is_transposed = false;  // shape is [out, in] where the tree has a Conv1D's [in, out]
   std::shared_ptr<const QuantizedTensor> quantized = nullptr;  // in place of source
   WeightForm form;                                             // in memory
   std::size_t group = 0;                                       // of Architecture::weight_groups()

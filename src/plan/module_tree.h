@@ -46,8 +46,6 @@ struct ModuleTree {
   Module root;
   std::vector<Tie> ties = {};
   std::vector<std::string> no_split_module_classes = {};
-  /// {path, name}: what files call a parameter, where that is not its path.
-  std::vector<std::pair<std::string, std::string>> stored_names = {};
 };
 
 /// One tensor of a tree with its full dotted path, as in Hugging Face's state_dict.

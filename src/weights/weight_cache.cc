@@ -22,6 +22,12 @@ namespace fs = std::filesystem;
 constexpr std::size_t kHeaderBytes = 4096;
 constexpr std::string_view kVersion = "shoehorn weight cache 2";
 
+/// Quantized on the way in, or a view with strides, whose values lie scattered in the checkpoint.
+bool is_worth_a_file(const WeightSpec& weight) {
+  return weight.is_quantized_on_load() ||
+         (weight.source != nullptr && !weight.source->strides.empty());
+}
+
 /// All that the bytes depend on, as text: it opens the file and is compared when it is used again.
 std::string key_of(const Checkpoint& checkpoint, const WeightSpec& weight) {
   const TensorInfo& info = *weight.source;
@@ -30,7 +36,7 @@ std::string key_of(const Checkpoint& checkpoint, const WeightSpec& weight) {
                  info.row_order.interleaved_heads, "\nform ", to_string(weight.form.quant_type),
                  " of ", to_string(weight.form.dtype), " blocks ", weight.form.blocksize,
                  weight.form.nested ? " nested" : "", " parity ", static_cast<int>(weight.parity),
-                 "\n");
+                 weight.view != nullptr ? " transposed" : "", "\n");
 }
 
 /// FNV-1a of 64 bits: file names only; the key itself is compared.
@@ -94,7 +100,7 @@ void fill_weight_cache(
   std::size_t total = 0;
   for (WeightGroup& group : groups) {
     for (WeightSpec& weight : group.weights) {
-      if (!is_streamed(weight) || !weight.is_quantized_on_load()) continue;
+      if (!is_streamed(weight) || !is_worth_a_file(weight)) continue;
       wanted.push_back(&weight);
       total += form_bytes(weight);
     }

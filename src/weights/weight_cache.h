@@ -20,7 +20,8 @@ namespace shoehorn {
 /// where there is no home.
 std::filesystem::path default_weight_cache();
 
-/// Sets `cached` of every streamed weight that is quantized on load: from a file of an earlier run
+/// Sets `cached` of every streamed weight that is quantized on load or stored with strides (GPT-2's
+/// transposed matrices): from a file of an earlier run
 /// if it was made from the same tensor (file, size, time of change, place) with the same options,
 /// else from one that is written now. A file appears under its name when it is complete. `folder`
 /// is made if need be. At most one weight and the pieces in flight are in memory. Throws FileError
