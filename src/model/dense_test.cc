@@ -78,17 +78,27 @@ TEST_P(DenseFixture, GreedyIdsAreTransformers) {
   EXPECT_EQ(testing::greedy_ids(*load(), golden, want.size()), want);
 }
 
-// A matrix that was quantized the wrong way round, or multiplied so, would be about 1 away.
+/// The mean difference, relative to the mean magnitude.
+double mean_distance(const std::vector<float>& got, const std::vector<float>& want) {
+  double difference = 0;
+  double magnitude = 0;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    difference += std::abs(static_cast<double>(got[i]) - want[i]);
+    magnitude += std::abs(static_cast<double>(want[i]));
+  }
+  return difference / magnitude;
+}
+
+// A matrix that was quantized the wrong way round, or multiplied so, would be more than 1 away;
+// four bits of matrices this small are far from the whole.
 TEST_P(DenseFixture, EightAndFourBitsAreCloseToTheWhole) {
   const Golden golden(name());
   const auto want = golden.floats("logits");
   const BitsAndBytesConfig int8{.load_in_8bit = true};
   BitsAndBytesConfig nf4{.load_in_4bit = true};
   nf4.bnb_4bit_quant_type = "nf4";
-  const WeightCompute exact{.dtype = ComputeDtype::kF32};
-  EXPECT_LT(distance(both_prompts(*load({.quantization = int8}), golden), want), 0.1);
-  EXPECT_LT(distance(both_prompts(*load({.quantization = nf4, .compute = exact}), golden), want),
-            0.5);
+  EXPECT_LT(mean_distance(both_prompts(*load({.quantization = int8}), golden), want), 0.1);
+  EXPECT_LT(mean_distance(both_prompts(*load({.quantization = nf4}), golden), want), 0.6);
 }
 
 TEST_P(DenseFixture, PaddedRowsAreTransformers) {
@@ -134,6 +144,7 @@ TEST_P(DenseFixture, AnyDeviceMapGivesTheSameBits) {
   const Golden golden(name());
   const auto want = both_prompts(*load(), golden);
   std::mt19937 random(11);
+  const std::string folder = ::testing::TempDir() + "shoehorn-dense-test";
   const std::string layers = layers_path(*make_architecture_of(name(), config()));
   for (int map = 0; map < 12; ++map) {
     // Even maps place whole layers, odd ones every tensor by itself; ties stay together.
@@ -151,7 +162,8 @@ TEST_P(DenseFixture, AnyDeviceMapGivesTheSameBits) {
                                   Device{DeviceKind::kVirtual, 0}, Device{DeviceKind::kVirtual, 1}};
       return devices[hash % devices.size()];
     };
-    ASSERT_EQ(both_prompts(*load({.device_of = place}), golden), want) << map;
+    ASSERT_EQ(both_prompts(*load({.device_of = place, .offload_folder = folder}), golden), want)
+        << map;
   }
 }
 

@@ -34,7 +34,7 @@ def module_facts(model: torch.nn.Module) -> list[list]:
 def model_facts(config_file: Path) -> dict:
     config = transformers.AutoConfig.from_pretrained(config_file.parent)
     with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(config)
+        model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     return {
         "modules": module_facts(model),
         "ties": dict(model._tied_weights_keys or {}) if config.tie_word_embeddings else {},
