@@ -22,6 +22,7 @@
 #include "base/memory_status.h"
 #include "base/str_cat.h"
 #include "base/written_file.h"
+#include "checkpoint/config.h"
 #include "checkpoint/quantization_config.h"
 #include "checkpoint/sharded_writer.h"
 #include "kernels/decode_row.h"
@@ -114,7 +115,10 @@ class FolderWriter {
         folder_(folder),
         pool_(shape.threads),
         scratch_(folder / ".scratch"),
-        read_scratch_(static_cast<std::size_t>(shape.threads)) {
+        read_scratch_(static_cast<std::size_t>(shape.threads)),
+        norms_include_one_(
+            Config::parse(opened.checkpoint->config_json(), opened.checkpoint->path())
+                .boolean("norm_weights_include_one", false)) {
     for (const ResolvedWeight& weight : opened.resolved.weights) weights_[weight.path] = &weight;
     for (ExpertStack& stack : opened.architecture->expert_stacks()) {
       stacks_.emplace(stack.path, std::move(stack));
@@ -383,11 +387,17 @@ class FolderWriter {
 
   void add_plain(const ResolvedWeight& weight, const TreeTensor& tensor) {
     const DType dtype = plain_dtype(tensor);
-    const TensorInfo* info = weight.source;
+    const TensorInfo* info = weight.stored;
     if (const LowRankUpdate* const update = update_of(weight)) {
+      if (weight.is_transposed) {
+        throw UnsupportedError(str_cat(weight.path,
+                                       ": an adapter of a Conv1D is not merged; "
+                                       "--adapter of run adds it"));
+      }
       return add_merged(weight, dtype, *update);
     }
-    sources_.push_back({weight.path, dtype, weight.shape, [this, info, dtype](const auto& sink) {
+    if (norms_include_one_ && info->shape.rank() == 1) return add_less_one(weight, dtype);
+    sources_.push_back({weight.path, dtype, info->shape, [this, info, dtype](const auto& sink) {
                           const RowLayout layout = row_layout(*info);
                           const std::int64_t step = rows_per_piece(*info, kPieceBytes);
                           const std::size_t row_bytes =
@@ -407,6 +417,7 @@ class FolderWriter {
   void add_dequantized(const ResolvedWeight& weight, const TreeTensor& tensor) {
     DType dtype = opened_.resolved.dtype;
     if (is_block(dtype)) dtype = tensor.dtype;
+    if (weight.is_transposed) return add_transposed(weight, dtype);
     sources_.push_back({weight.path, dtype, weight.shape, [this, &weight, dtype](const auto& sink) {
                           const HostBuffer buffer = load(weight);
                           const WeightView view(weight.form, weight.shape, buffer.data(), Device{});
@@ -425,6 +436,54 @@ class FolderWriter {
                         }});
   }
 
+  /// A vector of Gemma's norms from a GGUF file, where the 1 is added that transformers adds
+  /// itself.
+  void add_less_one(const ResolvedWeight& weight, DType dtype) {
+    const TensorInfo* info = weight.stored;
+    sources_.push_back(
+        {weight.path, dtype, info->shape, [this, info, dtype](const auto& sink) {
+           std::vector<float> values(static_cast<std::size_t>(info->shape.elements()));
+           read_rows(*opened_.checkpoint, *info, DType::kF32, 0, 1,
+                     std::as_writable_bytes(std::span(values)), read_scratch_.front(), shape_.isa);
+           for (float& value : values) value -= 1.0F;
+           const std::int64_t size = info->shape.elements();
+           std::vector<std::byte> packed(packed_bytes(dtype, size).value());
+           encode_row(dtype, values.data(), size, packed.data(), shape_.isa);
+           sink(packed);
+           advance(info->bytes);
+         }});
+  }
+
+  /// A quantized matrix [N, K] of a Conv1D, which keeps it as [K, N]: a few columns at a time.
+  void add_transposed(const ResolvedWeight& weight, DType dtype) {
+    const Shape shape{weight.shape[1], weight.shape[0]};
+    sources_.push_back({weight.path, dtype, shape, [this, &weight, dtype](const auto& sink) {
+                          const HostBuffer buffer = load(weight);
+                          const WeightView view(weight.form, weight.shape, buffer.data(), Device{});
+                          const std::int64_t n = weight.shape[0];
+                          const std::int64_t k = weight.shape[1];
+                          constexpr std::int64_t kColumns = 64;
+                          std::vector<float> part(static_cast<std::size_t>(kColumns));
+                          std::vector<float> rows(static_cast<std::size_t>(kColumns * n));
+                          std::vector<std::byte> packed(packed_bytes(dtype, n).value());
+                          for (std::int64_t first = 0; first < k; first += kColumns) {
+                            const std::int64_t count = std::min(kColumns, k - first);
+                            for (std::int64_t i = 0; i < n; ++i) {
+                              decode_columns(view, i, first, count, part.data(), shape_.isa);
+                              for (std::int64_t j = 0; j < count; ++j) {
+                                rows[static_cast<std::size_t>(j * n + i)] =
+                                    part[static_cast<std::size_t>(j)];
+                              }
+                            }
+                            for (std::int64_t j = 0; j < count; ++j) {
+                              encode_row(dtype, rows.data() + j * n, n, packed.data(), shape_.isa);
+                              sink(packed);
+                            }
+                          }
+                          advance(weight.quantized->stored_bytes());
+                        }});
+  }
+
   const OpenedModel& opened_;
   const RunShape& shape_;
   const QuantizeOptions& options_;
@@ -437,6 +496,7 @@ class FolderWriter {
   std::deque<ResolvedWeight> matrices_;  // of stacks
   std::vector<TensorSource> sources_;
   QuantizeReport report_;
+  bool norms_include_one_;
   std::size_t done_ = 0;
   std::size_t total_ = 0;
 };

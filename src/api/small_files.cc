@@ -79,6 +79,7 @@ std::string written_config_json(const Checkpoint& checkpoint, const ResolvedMode
     json["tie_word_embeddings"] = false;
   }
   json.erase("quantization_config");
+  json.erase("norm_weights_include_one");  // what is written does not
   if (config != nullptr) json["quantization_config"] = quantization_json(model, *config);
   return json.dump(2, ' ', /*ensure_ascii=*/true) + "\n";
 }

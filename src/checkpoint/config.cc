@@ -156,6 +156,11 @@ bool Config::has(std::string_view key) const {
   return node_->find(key) != nullptr;
 }
 
+bool Config::is_null(std::string_view key) const {
+  const auto found = node_->object->find(key);
+  return found != node_->object->end() && found->is_null();
+}
+
 std::vector<std::string> Config::keys() const {
   std::vector<std::string> keys;
   for (const auto& [key, value] : node_->object->items()) {

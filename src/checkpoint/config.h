@@ -31,6 +31,8 @@ class Config {
   const std::filesystem::path& path() const;
   /// The key is there and not null.
   bool has(std::string_view key) const;
+  /// The key is there and null: for the few options whose default is not null.
+  bool is_null(std::string_view key) const;
   /// The keys that are there and not null, sorted.
   std::vector<std::string> keys() const;
 

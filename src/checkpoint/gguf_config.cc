@@ -110,9 +110,11 @@ std::int64_t head_dim_of(const Metadata& metadata, const ArchitectureKeys& keys,
   } else if (q_proj != nullptr && q_proj->shape.rank() == 2) {
     head_dim = q_proj->shape[0] / heads.query;
   }
+  // Phi-3 rotates a part of its heads.
+  const bool is_partial = metadata.at_string("general.architecture") == "phi3";
   for (const std::string_view name : {"attention.value_length", "rope.dimension_count"}) {
     const auto other = keys.find_size(name);
-    if (other && *other != head_dim) {
+    if (other && *other != head_dim && !(is_partial && name == "rope.dimension_count")) {
       throw UnsupportedError(str_cat(metadata.path().string(), ": ", keys.key(name), " is ", *other,
                                      " where a head has ", head_dim,
                                      " values; supported are equal ones"));
@@ -203,6 +205,89 @@ std::int64_t vocab_size_of(const Metadata& metadata, const ArchitectureKeys& key
                             " says how many tokens there are"));
 }
 
+struct Kin {
+  std::string_view gguf;
+  std::string_view model_type;
+  std::string_view class_name;
+  std::string_view act_key;
+  std::string_view act;
+};
+constexpr std::array kKin = {
+    Kin{"qwen2", "qwen2", "Qwen2ForCausalLM", "hidden_act", "silu"},
+    Kin{"qwen3", "qwen3", "Qwen3ForCausalLM", "hidden_act", "silu"},
+    Kin{"gemma", "gemma", "GemmaForCausalLM", "hidden_act", "gelu_pytorch_tanh"},
+    Kin{"gemma2", "gemma2", "Gemma2ForCausalLM", "hidden_activation", "gelu_pytorch_tanh"},
+    Kin{"gemma3", "gemma3_text", "Gemma3ForCausalLM", "hidden_activation", "gelu_pytorch_tanh"},
+    Kin{"phi3", "phi3", "Phi3ForCausalLM", "hidden_act", "silu"},
+    Kin{"starcoder2", "starcoder2", "Starcoder2ForCausalLM", "hidden_act", "gelu_pytorch_tanh"},
+};
+
+/// Gemma 2 and 3. The file does not say query_pre_attn_scalar: it is a head's width, but in the 27B
+/// models the width of a head of hidden_size (as llama.cpp has it, by the number of layers).
+void add_gemma(const ArchitectureKeys& keys, std::string_view name, Json& json) {
+  json["norm_weights_include_one"] = true;
+  if (name == "gemma") return;
+  const auto layers = json["num_hidden_layers"].get<std::int64_t>();
+  const bool is_27b = layers == (name == "gemma2" ? 46 : 62);
+  json["query_pre_attn_scalar"] = is_27b ? json["hidden_size"].get<std::int64_t>() /
+                                               json["num_attention_heads"].get<std::int64_t>()
+                                         : json["head_dim"].get<std::int64_t>();
+  json["sliding_window"] = keys.find_size("attention.sliding_window").value_or(4096);
+  const auto cap = [&](std::string_view key) {
+    const auto value = keys.find_double(key);
+    return value && *value > 0 ? Json(*value) : Json();
+  };
+  json["attn_logit_softcapping"] = name == "gemma2" ? cap("attn_logit_softcapping") : Json();
+  json["final_logit_softcapping"] = cap("final_logit_softcapping");
+  if (name != "gemma3") return;
+  if (!keys.find_double("rope.freq_base")) json["rope_theta"] = 1e6;
+  json["rope_local_base_freq"] = keys.find_double("rope.freq_base_swa").value_or(10000.0);
+}
+
+void add_phi3(const Metadata& metadata, const ArchitectureKeys& keys,
+              std::span<const TensorInfo> tensors, Json& json) {
+  if (find_tensor(tensors, "rope_factors_long.weight") != nullptr) {
+    throw UnsupportedError(
+        str_cat(metadata.path().string(),
+                ": rope_factors_long.weight: longrope in GGUF files is not supported yet"));
+  }
+  json["sliding_window"] = Json();
+  if (const auto window = keys.find_size("attention.sliding_window")) {
+    json["sliding_window"] = *window;
+  }
+  const auto head_dim = json["head_dim"].get<std::int64_t>();
+  const std::int64_t turned = keys.find_size("rope.dimension_count").value_or(head_dim);
+  // The half keeps int(head_dim · factor) from losing one to rounding.
+  if (turned != head_dim) {
+    json["partial_rotary_factor"] =
+        (static_cast<double>(turned) + 0.5) / static_cast<double>(head_dim);
+  }
+}
+
+/// Turns the config of a llama into that of another architecture that shares most keys with it.
+void make_kin_of_llama(const Metadata& metadata, const ArchitectureKeys& keys,
+                       std::span<const TensorInfo> tensors, Json& json) {
+  const std::string_view name = metadata.at_string("general.architecture");
+  const auto kin =
+      std::find_if(kKin.begin(), kKin.end(), [&](const Kin& other) { return other.gguf == name; });
+  if (kin == kKin.end()) {
+    throw UnsupportedError(str_cat(metadata.path().string(), ": no config is known for ", name));
+  }
+  json["architectures"] = Json::array({kin->class_name});
+  json["model_type"] = kin->model_type;
+  json.erase("hidden_act");
+  json[std::string(kin->act_key)] = kin->act;
+  if (name == "starcoder2") {
+    json["use_bias"] = any_tensor_ends_with(tensors, ".self_attn.", ".bias");
+    json["sliding_window"] = Json();
+    if (const auto window = keys.find_size("attention.sliding_window")) {
+      json["sliding_window"] = *window;
+    }
+  }
+  if (name == "phi3") add_phi3(metadata, keys, tensors, json);
+  if (name.starts_with("gemma")) add_gemma(keys, name, json);
+}
+
 }  // namespace
 
 Heads heads_of(const Metadata& metadata) {
@@ -229,6 +314,7 @@ std::string config_json(const Metadata& metadata, const ConfigTensors& tensors) 
   const std::int64_t head_dim = head_dim_of(metadata, keys, heads, hidden_size, tensors.tensors);
   const double rope_theta = keys.find_double("rope.freq_base").value_or(10000.0);
   const auto all = tensors.tensors;
+  const std::string_view name = metadata.at_string("general.architecture");
   Json json = {
       {"architectures", Json::array({"LlamaForCausalLM"})},
       {"model_type", "llama"},
@@ -240,7 +326,6 @@ std::string config_json(const Metadata& metadata, const ConfigTensors& tensors) 
       {"num_key_value_heads", heads.key_value},
       {"head_dim", head_dim},
       {"max_position_embeddings", keys.at_size("context_length")},
-      {"rms_norm_eps", keys.at_double("attention.layer_norm_rms_epsilon")},
       {"rope_theta", rope_theta},
       {"rope_scaling", rope_scaling(metadata, keys, tensors.rope_divisors, rope_theta, head_dim)},
       {"attention_bias", any_tensor_ends_with(all, ".self_attn.", ".bias")},
@@ -249,6 +334,12 @@ std::string config_json(const Metadata& metadata, const ConfigTensors& tensors) 
       {"vocab_size", vocab_size_of(metadata, keys, all)},
       {"torch_dtype", torch_dtype(all)},
   };
+  if (name == "starcoder2") {
+    json["norm_epsilon"] = keys.at_double("attention.layer_norm_epsilon");
+  } else {
+    json["rms_norm_eps"] = keys.at_double("attention.layer_norm_rms_epsilon");
+  }
+  if (name != "llama") make_kin_of_llama(metadata, keys, all, json);
   add_token_ids(metadata, json);
   return json.dump(2);
 }

@@ -49,6 +49,67 @@ TensorInfo tensor(std::string name, Shape shape, DType dtype = DType::kF32) {
   return info;
 }
 
+/// A file of another architecture with the keys that all have.
+GgufBuilder kin_builder(const std::string& name) {
+  GgufBuilder builder;
+  builder.string("general.architecture", name)
+      .uint32(name + ".context_length", 64)
+      .uint32(name + ".embedding_length", 32)
+      .uint32(name + ".block_count", 2)
+      .uint32(name + ".feed_forward_length", 48)
+      .uint32(name + ".attention.head_count", 4)
+      .uint32(name + ".vocab_size", 100);
+  builder.float32(name + (name == "starcoder2" ? ".attention.layer_norm_epsilon"
+                                               : ".attention.layer_norm_rms_epsilon"),
+                  1e-5F);
+  return builder;
+}
+
+TEST(ConfigJson, NamesTheKinOfLlama) {
+  const nlohmann::json qwen3 =
+      config_of(kin_builder("qwen3").uint32("qwen3.attention.key_length", 16));
+  EXPECT_EQ(qwen3["model_type"], "qwen3");
+  EXPECT_EQ(qwen3["architectures"][0], "Qwen3ForCausalLM");
+  EXPECT_EQ(qwen3["head_dim"], 16);
+  EXPECT_EQ(qwen3["hidden_act"], "silu");
+  const nlohmann::json starcoder2 = config_of(kin_builder("starcoder2"));
+  EXPECT_EQ(starcoder2["model_type"], "starcoder2");
+  EXPECT_NEAR(starcoder2["norm_epsilon"].get<double>(), 1e-5, 1e-10);
+  EXPECT_EQ(starcoder2["use_bias"], false);
+}
+
+TEST(ConfigJson, SaysOfGemmaWhatItsFileMeans) {
+  GgufBuilder builder = kin_builder("gemma2");
+  builder.uint32("gemma2.attention.key_length", 16)
+      .uint32("gemma2.attention.sliding_window", 8)
+      .float32("gemma2.attn_logit_softcapping", 50.0F)
+      .float32("gemma2.final_logit_softcapping", 30.0F);
+  const nlohmann::json config = config_of(builder);
+  EXPECT_EQ(config["model_type"], "gemma2");
+  EXPECT_EQ(config["norm_weights_include_one"], true);
+  EXPECT_EQ(config["query_pre_attn_scalar"], 16);
+  EXPECT_EQ(config["sliding_window"], 8);
+  EXPECT_EQ(config["attn_logit_softcapping"], 50.0);
+  EXPECT_EQ(config["final_logit_softcapping"], 30.0);
+  EXPECT_EQ(config["hidden_activation"], "gelu_pytorch_tanh");
+  const nlohmann::json gemma3 = config_of(kin_builder("gemma3"));
+  EXPECT_EQ(gemma3["model_type"], "gemma3_text");
+  EXPECT_EQ(gemma3["rope_theta"], 1e6);
+  EXPECT_EQ(gemma3["rope_local_base_freq"], 10000.0);
+  EXPECT_TRUE(gemma3["final_logit_softcapping"].is_null());
+}
+
+TEST(ConfigJson, OfPhi3MayRotateAPartOfAHead) {
+  GgufBuilder builder = kin_builder("phi3");
+  builder.uint32("phi3.rope.dimension_count", 6);
+  const nlohmann::json config = config_of(builder);
+  EXPECT_EQ(static_cast<int>(8 * config["partial_rotary_factor"].get<double>()), 6);
+  EXPECT_TRUE(config["sliding_window"].is_null());
+  const std::vector<TensorInfo> longrope = {tensor("rope_factors_long.weight", {4})};
+  EXPECT_THAT(unsupported_config(kin_builder("phi3"), {.tensors = longrope}),
+              HasSubstr("longrope in GGUF files is not supported yet"));
+}
+
 TEST(ConfigJson, HasTheKeysOfALlama) {
   GgufBuilder builder = llama_builder();
   builder.uint32("llama.attention.head_count_kv", 2).float32("llama.rope.freq_base", 500000.0F);

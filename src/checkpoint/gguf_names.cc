@@ -30,8 +30,66 @@ constexpr std::array<ModuleName, 9> kLlamaLayerModules = {{
     {"ffn_down", "mlp.down_proj"},
 }};
 
-constexpr std::array<Architecture, 1> kArchitectures = {{
+// Others rotate halves in llama.cpp too: their rows are as Hugging Face has them.
+constexpr std::array<ModuleName, 11> kQwenLayerModules = {{
+    {"attn_norm", "input_layernorm"},
+    {"attn_q", "self_attn.q_proj"},
+    {"attn_k", "self_attn.k_proj"},
+    {"attn_v", "self_attn.v_proj"},
+    {"attn_q_norm", "self_attn.q_norm"},
+    {"attn_k_norm", "self_attn.k_norm"},
+    {"attn_output", "self_attn.o_proj"},
+    {"ffn_norm", "post_attention_layernorm"},
+    {"ffn_gate", "mlp.gate_proj"},
+    {"ffn_up", "mlp.up_proj"},
+    {"ffn_down", "mlp.down_proj"},
+}};
+
+constexpr std::array<ModuleName, 13> kGemma2LayerModules = {{
+    {"attn_norm", "input_layernorm"},
+    {"attn_q", "self_attn.q_proj"},
+    {"attn_k", "self_attn.k_proj"},
+    {"attn_v", "self_attn.v_proj"},
+    {"attn_q_norm", "self_attn.q_norm"},
+    {"attn_k_norm", "self_attn.k_norm"},
+    {"attn_output", "self_attn.o_proj"},
+    {"post_attention_norm", "post_attention_layernorm"},
+    {"ffn_norm", "pre_feedforward_layernorm"},
+    {"ffn_gate", "mlp.gate_proj"},
+    {"ffn_up", "mlp.up_proj"},
+    {"ffn_down", "mlp.down_proj"},
+    {"post_ffw_norm", "post_feedforward_layernorm"},
+}};
+
+constexpr std::array<ModuleName, 6> kPhi3LayerModules = {{
+    {"attn_norm", "input_layernorm"},
+    {"attn_qkv", "self_attn.qkv_proj"},
+    {"attn_output", "self_attn.o_proj"},
+    {"ffn_norm", "post_attention_layernorm"},
+    {"ffn_up", "mlp.gate_up_proj"},
+    {"ffn_down", "mlp.down_proj"},
+}};
+
+constexpr std::array<ModuleName, 8> kStarcoder2LayerModules = {{
+    {"attn_norm", "input_layernorm"},
+    {"attn_q", "self_attn.q_proj"},
+    {"attn_k", "self_attn.k_proj"},
+    {"attn_v", "self_attn.v_proj"},
+    {"attn_output", "self_attn.o_proj"},
+    {"ffn_norm", "post_attention_layernorm"},
+    {"ffn_up", "mlp.c_fc"},
+    {"ffn_down", "mlp.c_proj"},
+}};
+
+constexpr std::array<Architecture, 8> kArchitectures = {{
     {"llama", kLlamaModules, "model.layers.", kLlamaLayerModules},
+    {"qwen2", kLlamaModules, "model.layers.", kQwenLayerModules},
+    {"qwen3", kLlamaModules, "model.layers.", kQwenLayerModules},
+    {"gemma", kLlamaModules, "model.layers.", kQwenLayerModules},
+    {"gemma2", kLlamaModules, "model.layers.", kGemma2LayerModules},
+    {"gemma3", kLlamaModules, "model.layers.", kGemma2LayerModules},
+    {"phi3", kLlamaModules, "model.layers.", kPhi3LayerModules},
+    {"starcoder2", kLlamaModules, "model.layers.", kStarcoder2LayerModules},
 }};
 
 const ModuleName* find_module(std::span<const ModuleName> modules, std::string_view gguf) {

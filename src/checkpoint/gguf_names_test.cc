@@ -46,6 +46,28 @@ TEST(HuggingFaceName, KnowsNothingElse) {
   }
 }
 
+// As gguf's TensorNameMap has them.
+TEST(HuggingFaceName, KnowsTheKinOfLlama) {
+  const auto name_in = [](const char* architecture, std::string_view gguf_name) {
+    const auto name = hugging_face_name(architecture_named(architecture, "m.gguf"), gguf_name);
+    EXPECT_EQ(name ? name->rows : RowHeads::kNone, RowHeads::kNone) << gguf_name;
+    return name ? name->name : "none";
+  };
+  EXPECT_EQ(name_in("qwen2", "blk.1.attn_q.bias"), "model.layers.1.self_attn.q_proj.bias");
+  EXPECT_EQ(name_in("qwen3", "blk.1.attn_k_norm.weight"), "model.layers.1.self_attn.k_norm.weight");
+  EXPECT_EQ(name_in("gemma", "blk.1.ffn_norm.weight"),
+            "model.layers.1.post_attention_layernorm.weight");
+  EXPECT_EQ(name_in("gemma2", "blk.1.ffn_norm.weight"),
+            "model.layers.1.pre_feedforward_layernorm.weight");
+  EXPECT_EQ(name_in("gemma3", "blk.1.post_ffw_norm.weight"),
+            "model.layers.1.post_feedforward_layernorm.weight");
+  EXPECT_EQ(name_in("gemma3", "blk.1.post_attention_norm.weight"),
+            "model.layers.1.post_attention_layernorm.weight");
+  EXPECT_EQ(name_in("phi3", "blk.1.ffn_up.weight"), "model.layers.1.mlp.gate_up_proj.weight");
+  EXPECT_EQ(name_in("phi3", "blk.1.attn_qkv.weight"), "model.layers.1.self_attn.qkv_proj.weight");
+  EXPECT_EQ(name_in("starcoder2", "blk.1.ffn_down.bias"), "model.layers.1.mlp.c_proj.bias");
+}
+
 TEST(ArchitectureNamed, ListsWhatItKnows) {
   EXPECT_THAT(testing::message_of<UnsupportedError>([] { architecture_named("mamba", "m.gguf"); }),
               ::testing::HasSubstr("m.gguf: general.architecture is mamba; supported GGUF "

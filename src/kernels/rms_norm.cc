@@ -10,7 +10,7 @@
 namespace shoehorn {
 namespace {
 
-using RowPath = void (*)(const float*, const float*, float, std::int64_t, float*);
+using RowPath = void (*)(const float*, const float*, float, float, std::int64_t, float*);
 
 RowPath path_for(Isa isa) {
   switch (isa) {
@@ -25,18 +25,21 @@ RowPath path_for(Isa isa) {
 }  // namespace
 
 void rms_norm(std::span<const float> x, std::span<const float> weight, float eps, std::int64_t rows,
-              std::span<float> y, ExecContext& ctx) {
+              std::span<float> y, ExecContext& ctx, float weight_offset) {
   const auto size = static_cast<std::int64_t>(weight.size());
   if (rows < 0 || static_cast<std::int64_t>(x.size()) != rows * size || y.size() != x.size()) {
     throw ArgumentError(str_cat("rms_norm: ", rows, " rows of ", size, " values do not match x of ",
                                 x.size(), " and y of ", y.size()));
   }
-  if (ctx.queue != nullptr) return cuda::rms_norm(x, weight, eps, rows, y, ctx);
+  if (ctx.queue != nullptr) {
+    if (weight_offset == 0.0F) return cuda::rms_norm(x, weight, eps, rows, y, ctx);
+    throw UnsupportedError("norms whose weights are stored less 1 are computed on the CPU alone");
+  }
   const RowPath path = path_for(ctx.isa);
   const std::int64_t grain = 32768 / (size + 1);  // about 10 us
   for_ranges(ctx.pool, rows, grain, [&](std::int64_t begin, std::int64_t end, int /*thread*/) {
     for (std::int64_t row = begin; row < end; ++row) {
-      path(x.data() + row * size, weight.data(), eps, size, y.data() + row * size);
+      path(x.data() + row * size, weight.data(), weight_offset, eps, size, y.data() + row * size);
     }
   });
 }

@@ -29,16 +29,19 @@ float sum_of_squares(const float* x, std::int64_t size) {
 
 }  // namespace
 
-void rms_norm_row(const float* x, const float* weight, float eps, std::int64_t size, float* y) {
+void rms_norm_row(const float* x, const float* weight, float offset, float eps, std::int64_t size,
+                  float* y) {
   const float mean = sum_of_squares(x, size) / static_cast<float>(size);
   const float scale = 1.0F / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(mean + eps)));
   const __m256 scales = _mm256_set1_ps(scale);
+  const __m256 offsets = _mm256_set1_ps(offset);
   std::int64_t i = 0;
   for (; i + 8 <= size; i += 8) {
     const __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(x + i), scales);
-    _mm256_storeu_ps(y + i, _mm256_mul_ps(_mm256_loadu_ps(weight + i), scaled));
+    const __m256 weights = _mm256_add_ps(_mm256_loadu_ps(weight + i), offsets);
+    _mm256_storeu_ps(y + i, _mm256_mul_ps(weights, scaled));
   }
-  for (; i < size; ++i) y[i] = weight[i] * (x[i] * scale);
+  for (; i < size; ++i) y[i] = (weight[i] + offset) * (x[i] * scale);
 }
 
 }  // namespace shoehorn::avx2

@@ -29,14 +29,16 @@ float sum_of_squares(const float* x, std::int64_t size) {
 
 }  // namespace
 
-void rms_norm_row(const float* x, const float* weight, float eps, std::int64_t size, float* y) {
+void rms_norm_row(const float* x, const float* weight, float offset, float eps, std::int64_t size,
+                  float* y) {
   const float mean = sum_of_squares(x, size) / static_cast<float>(size);
   const __m512 scales = _mm512_set1_ps(1.0F / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(mean + eps))));
+  const __m512 offsets = _mm512_set1_ps(offset);
   for (std::int64_t i = 0; i < size; i += 16) {
     const __mmask16 lanes = first_lanes(size - i < 16 ? size - i : 16);
     const __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, x + i), scales);
-    _mm512_mask_storeu_ps(y + i, lanes,
-                          _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, weight + i), scaled));
+    const __m512 weights = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, weight + i), offsets);
+    _mm512_mask_storeu_ps(y + i, lanes, _mm512_mul_ps(weights, scaled));
   }
 }
 

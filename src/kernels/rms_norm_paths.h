@@ -1,5 +1,5 @@
-// One row of rms_norm, by instruction set: y[i] = weight[i] · x[i] / sqrt(mean(x²) + eps), y may be
-// x.
+// One row of rms_norm, by instruction set:
+// y[i] = (weight[i] + offset) · x[i] / sqrt(mean(x²) + eps), y may be x.
 #pragma once
 
 #include <cstdint>
@@ -7,13 +7,16 @@
 namespace shoehorn {
 
 namespace ref {
-void rms_norm_row(const float* x, const float* weight, float eps, std::int64_t size, float* y);
+void rms_norm_row(const float* x, const float* weight, float offset, float eps, std::int64_t size,
+                  float* y);
 }
 namespace avx2 {
-void rms_norm_row(const float* x, const float* weight, float eps, std::int64_t size, float* y);
+void rms_norm_row(const float* x, const float* weight, float offset, float eps, std::int64_t size,
+                  float* y);
 }
 namespace avx512 {
-void rms_norm_row(const float* x, const float* weight, float eps, std::int64_t size, float* y);
+void rms_norm_row(const float* x, const float* weight, float offset, float eps, std::int64_t size,
+                  float* y);
 }
 
 }  // namespace shoehorn

@@ -47,6 +47,25 @@ TEST(RmsNorm, EveryLengthAgreesWithRef) {
   }
 }
 
+TEST(RmsNorm, AnOffsetIsAddedToEveryWeight) {
+  for (std::int64_t size = 1; size <= 70; ++size) {
+    const auto x = random_floats(2 * size, 1);
+    const auto weight = random_floats(size, 2);
+    std::vector<float> more(weight);
+    for (float& value : more) value += 1.0F;
+    for (const Isa isa : isas()) {
+      Machine machine(isa);
+      std::vector<float> y(x.size());
+      std::vector<float> expected(x.size());
+      rms_norm(x, more, 1e-5F, 2, expected, machine.context());
+      rms_norm(x, weight, 1e-5F, 2, y, machine.context(), 1.0F);
+      for (std::size_t i = 0; i < y.size(); ++i) {
+        EXPECT_NEAR(y[i], expected[i], 1e-6 * std::fabs(expected[i]) + 1e-7) << to_string(isa);
+      }
+    }
+  }
+}
+
 TEST(RmsNorm, NoRowsAreNoWork) {
   for (const Isa isa : isas()) {
     Machine machine(isa);

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "checkpoint/config.h"
@@ -45,6 +46,17 @@ class Architecture {
 
   /// Names as in Hugging Face's state_dict; floating parameters have `dtype`.
   virtual ModuleTree module_tree(DType dtype) const = 0;
+
+  /// {path, name}: what files call a parameter, where that is not its path in the tree.
+  virtual std::vector<std::pair<std::string, std::string>> stored_names() const { return {}; }
+
+  /// True where a pass needs what has no kernel for CUDA devices.
+  virtual bool is_for_host_only() const { return false; }
+
+  /// Longrope turns keys by other angles once a call ends past this length, those it has cached
+  /// too: a sequence that outgrows it is computed again from its beginning. 0: there is no such
+  /// length.
+  virtual std::int64_t short_context() const { return 0; }
 
   /// The module that a headless checkpoint was saved from: "model".
   virtual std::string_view base_model_prefix() const = 0;

@@ -9,6 +9,7 @@
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
 #include "kernels/rows_cuda.h"
+#include "kernels/scale.h"
 #include "model/adapter.h"
 
 namespace shoehorn {
@@ -342,27 +343,35 @@ void gather_wanted(const Pass& pass, std::size_t first, std::span<const float> x
 
 }  // namespace
 
-void language_head(const WeightView& norm, const WeightView& head, float rms_norm_eps,
-                   std::span<const float> x, const Pass& pass, const PassResult& result,
-                   Device device, Runtime& runtime) {
+void language_head(const LanguageHead& head, std::span<const float> x, const Pass& pass,
+                   const PassResult& result, Device device, Runtime& runtime) {
   ExecContext& ctx = runtime.on(device);
   const bool on_card = device.kind == DeviceKind::kCuda;
   assert(on_card || result.likeliest.empty());
-  const auto width = static_cast<std::size_t>(norm.shape.elements());
-  const auto vocab = static_cast<std::size_t>(head.shape[0]);
+  const auto width = static_cast<std::size_t>(head.hidden_size);
+  const auto vocab = static_cast<std::size_t>(head.weight->shape[0]);
   const std::size_t wanted = pass.wanted().size();
   const std::size_t step = on_card ? static_cast<std::size_t>(kCardLogitsRows) : wanted;
-  const WeightView no_bias{};
+  const WeightView none{};
   for (std::size_t first = 0; first < wanted; first += step) {
     const WorkspaceScope scope(ctx.workspace);
     const std::size_t count = std::min(step, wanted - first);
-    const auto last = ctx.workspace.take<float>(count * width);
+    auto last = ctx.workspace.take<float>(count * width);
     const auto y = on_card ? ctx.workspace.take<float>(count * vocab)
                            : result.logits.subspan(first * vocab, count * vocab);
     const auto rows = static_cast<std::int64_t>(count);
     gather_wanted(pass, first, x, width, last, device, ctx);
-    rms_norm(last, vector_on(device, norm, runtime), rms_norm_eps, rows, last, ctx);
-    project({{&head, &no_bias, y}}, last, rows, device, runtime);
+    head.norm(last, last);
+    if (head.project_out != nullptr) {
+      const auto out_width = static_cast<std::size_t>(head.project_out->shape[0]);
+      const auto projected = ctx.workspace.take<float>(count * out_width);
+      project({{head.project_out, &none, projected}}, last, rows, device, runtime);
+      last = projected;
+    }
+    project({{head.weight, head.bias == nullptr ? &none : head.bias, y}}, last, rows, device,
+            runtime);
+    if (head.multiplier != 1) scale(y, head.multiplier, ctx);
+    if (head.softcap > 0) soft_cap(y, head.softcap, ctx);
     if (!result.likeliest.empty()) {
       const auto best = ctx.workspace.take<std::int32_t>(count);
       cuda::argmax(y.data(), rows, static_cast<std::int64_t>(vocab), best.data(), ctx);
@@ -371,6 +380,18 @@ void language_head(const WeightView& norm, const WeightView& head, float rms_nor
       runtime.deliver(device, y.data(), result.logits.data() + first * vocab, y.size_bytes());
     }
   }
+}
+
+void language_head(const WeightView& norm, const WeightView& head, float rms_norm_eps,
+                   std::span<const float> x, const Pass& pass, const PassResult& result,
+                   Device device, Runtime& runtime) {
+  const std::int64_t width = norm.shape.elements();
+  const auto rms = [&](std::span<const float> from, std::span<float> to) {
+    const std::int64_t rows = static_cast<std::int64_t>(from.size()) / width;
+    rms_norm(from, vector_on(device, norm, runtime), rms_norm_eps, rows, to, runtime.on(device));
+  };
+  language_head({.norm = rms, .hidden_size = width, .weight = &head}, x, pass, result, device,
+                runtime);
 }
 
 }  // namespace shoehorn

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <span>
 #include <vector>
@@ -101,8 +102,25 @@ void rotate_and_attend(const AttentionParams& params, const Pass& pass, std::siz
                        std::span<float> k, std::span<const float> v, std::span<float> out,
                        Device device, Runtime& runtime);
 
-/// logits[i, :] = head · RMSNorm(x[pass.wanted()[i], :]); x [rows, hidden_size] on `device`. The
-/// result is the logits, or, of a CUDA device, the likeliest ids alone.
+/// What makes logits of the residual stream.
+struct LanguageHead {
+  /// Of rows [.., hidden_size]; the second may be the first.
+  std::function<void(std::span<const float>, std::span<float>)> norm;
+  std::int64_t hidden_size = 0;
+  const WeightView* project_out = nullptr;  // OPT's, between norm and head; null: none
+  const WeightView* weight = nullptr;
+  const WeightView* bias = nullptr;
+  float multiplier = 1;
+  float softcap = 0;  // 0: none
+};
+
+/// logits[i, :] = cap(multiplier · (head · norm(x[pass.wanted()[i], :]) + bias)); x [rows,
+/// hidden_size] on `device`. The result is the logits, or, of a CUDA device, the likeliest ids
+/// alone.
+void language_head(const LanguageHead& head, std::span<const float> x, const Pass& pass,
+                   const PassResult& result, Device device, Runtime& runtime);
+
+/// logits[i, :] = head · RMSNorm(x[pass.wanted()[i], :]).
 void language_head(const WeightView& norm, const WeightView& head, float rms_norm_eps,
                    std::span<const float> x, const Pass& pass, const PassResult& result,
                    Device device, Runtime& runtime);

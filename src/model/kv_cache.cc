@@ -57,6 +57,9 @@ KvCache::KvCache(const std::vector<LayerKvShape>& shapes, const std::vector<Devi
 void KvCache::truncate(std::int64_t length) {
   assert(length >= 0 && length <= length_);
   length_ = length;
+  if (static_cast<std::int64_t>(ids_.size()) > length) {
+    ids_.resize(static_cast<std::size_t>(length));
+  }
   if (length == 0) rope_state_ = {};
 }
 

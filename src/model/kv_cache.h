@@ -43,6 +43,8 @@ class KvCache {
   std::int64_t capacity() const { return capacity_; }
   /// Marks `count` more positions as filled; they have been stored in every layer.
   void advance(std::int64_t count) { length_ += count; }
+  /// The ids of the positions filled, for models that may have to compute them again; else empty.
+  std::vector<std::int32_t>& ids() { return ids_; }
   /// Forgets positions from `length` on.
   void truncate(std::int64_t length);
 
@@ -65,6 +67,7 @@ class KvCache {
   std::int64_t capacity_;
   std::int64_t length_ = 0;
   std::vector<Device> devices_;
+  std::vector<std::int32_t> ids_;
   std::vector<DeviceBuffer> layers_;  // keys, then values; empty where spilled
   std::optional<KvFile> file_;        // of spilled layers
   KvWindow* window_ = nullptr;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -139,7 +140,15 @@ std::size_t kv_window_bytes(const Architecture& architecture, DType kv_dtype,
 }
 
 LoadedModel::LoadedModel(ModelParts parts) : parts_(std::move(parts)) {
-  runtime_ = std::make_unique<Runtime>(*parts_.pool, parts_.isa, *parts_.memory, places_of(parts_));
+  const std::vector<Runtime::Place> places = places_of(parts_);
+  const bool on_cards = std::ranges::any_of(
+      places, [](const Runtime::Place& place) { return place.device.kind == DeviceKind::kCuda; });
+  if (on_cards && parts_.architecture->is_for_host_only()) {
+    throw UnsupportedError(
+        "this architecture has operations that no kernel for CUDA devices computes yet; "
+        "--device-map cpu runs it");
+  }
+  runtime_ = std::make_unique<Runtime>(*parts_.pool, parts_.isa, *parts_.memory, places);
   if (std::ranges::find(parts_.spilled_layers, true) != parts_.spilled_layers.end()) {
     window_ = std::make_unique<KvWindow>(
         kv_window_bytes(*parts_.architecture, parts_.kv_dtype, parts_.spill_positions),
@@ -255,8 +264,30 @@ void LoadedModel::run_flight(std::span<const Batch> batches, const Route& route,
   forward();
 }
 
+void LoadedModel::restart_outgrown(std::span<const BatchSequence> sequences,
+                                   const Route& route) const {
+  const std::int64_t limit = parts_.architecture->short_context();
+  if (limit == 0) return;
+  for (const BatchSequence& sequence : sequences) {
+    const std::int64_t held = sequence.kv->length();
+    if (held == 0 || held > limit || sequence.call_length <= limit) continue;
+    const std::vector<std::int32_t> ids = sequence.kv->ids();
+    std::vector<std::int32_t> positions(ids.size());
+    std::iota(positions.begin(), positions.end(), 0);
+    sequence.kv->truncate(0);
+    const BatchSequence again{.ids = ids,
+                              .positions = positions,
+                              .kv = sequence.kv,
+                              .call_length = sequence.call_length,
+                              .logits = BatchSequence::Logits::kNone};
+    run_passes({&again, 1}, route, {});
+  }
+}
+
 void LoadedModel::run_passes(std::span<const BatchSequence> sequences, const Route& route,
                              const PassResult& result) const {
+  restart_outgrown(sequences, route);
+  const bool remembers = parts_.architecture->short_context() > 0;
   const auto vocab = static_cast<std::size_t>(parts_.architecture->shape().vocab_size);
   const std::int64_t rows = pass_rows(route);
   const std::vector<Batch> batches = cut_into_passes(sequences, rows);
@@ -282,6 +313,9 @@ void LoadedModel::run_passes(std::span<const BatchSequence> sequences, const Rou
       for (const Batch& batch : flight) {
         for (const BatchSequence& sequence : batch.sequences) {
           sequence.kv->advance(static_cast<std::int64_t>(sequence.ids.size()));
+          if (!remembers) continue;
+          std::vector<std::int32_t>& known = sequence.kv->ids();
+          known.insert(known.end(), sequence.ids.begin(), sequence.ids.end());
         }
       }
     }

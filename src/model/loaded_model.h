@@ -104,6 +104,8 @@ class LoadedModel {
   const Route& route_of(std::int64_t rows) const;
   /// Rows of a pass at most: those of cards where nothing of the route is multiplied elsewhere.
   std::int64_t pass_rows(const Route& route) const;
+  /// Computes again what the caches hold of sequences that outgrow Architecture::short_context().
+  void restart_outgrown(std::span<const BatchSequence> sequences, const Route& route) const;
   void run_passes(std::span<const BatchSequence> sequences, const Route& route,
                   const PassResult& result) const;
   void run_flight(std::span<const Batch> batches, const Route& route,

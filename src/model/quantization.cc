@@ -1,6 +1,7 @@
 #include "model/quantization.h"
 
 #include <optional>
+#include <string_view>
 
 #include "shoehorn/error.h"
 
@@ -37,6 +38,11 @@ class SkipPattern {
   text::Regex regex_;
 };
 
+/// What transformers replaces by a quantized layer: torch's Linear, what derives from it, Conv1D.
+bool is_linear(std::string_view class_name) {
+  return class_name == "Linear" || class_name == "FalconLinear" || class_name == "Conv1D";
+}
+
 /// Every linear module's path, and the module of the last parameter.
 struct Linears {
   std::vector<std::string> paths;
@@ -44,7 +50,7 @@ struct Linears {
 };
 
 void collect(const Module& module, const std::string& path, Linears& found) {
-  if (module.class_name == "Linear") found.paths.push_back(path);
+  if (is_linear(module.class_name)) found.paths.push_back(path);
   if (!module.parameters.empty()) found.last_module = path;
   for (const auto& [name, child] : module.children) {
     collect(child, path.empty() ? name : path + "." + name, found);

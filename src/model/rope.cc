@@ -101,24 +101,39 @@ double positive(const Config& settings, std::string_view key, double absent) {
 
 RopeConfig parse_rope_config(const Config& config, double default_theta,
                              std::int64_t max_position_embeddings) {
-  RopeConfig rope;
-  rope.max_position_embeddings = max_position_embeddings;
-  rope.rope_theta = positive(config, "rope_theta", default_theta);
-  rope.partial_rotary_factor = positive(config, "partial_rotary_factor", 1);
-  rope.original_max_position_embeddings = max_position_embeddings;
+  return parse_rope_config(config, RopeDefaults{.rope_theta = default_theta},
+                           max_position_embeddings);
+}
+
+RopeConfig parse_rope_config(const Config& config, const RopeDefaults& defaults,
+                             std::int64_t max_position_embeddings) {
   std::optional<Config> settings = config.find_child("rope_scaling");
   if (!settings) settings = config.find_child("rope_parameters");
+  return parse_rope_settings(config, settings, defaults, max_position_embeddings);
+}
+
+RopeConfig parse_rope_settings(const Config& config, const std::optional<Config>& settings,
+                               const RopeDefaults& defaults, std::int64_t max_position_embeddings) {
+  RopeConfig rope;
+  rope.max_position_embeddings = max_position_embeddings;
+  rope.rope_theta = positive(config, defaults.theta_key, defaults.rope_theta);
+  rope.partial_rotary_factor =
+      positive(config, defaults.partial_key, defaults.partial_rotary_factor);
+  rope.original_max_position_embeddings = defaults.original_max_position_embeddings > 0
+                                              ? defaults.original_max_position_embeddings
+                                              : max_position_embeddings;
   if (settings) {
     rope.rope_type = settings->text("rope_type", settings->text("type", "default"));
     rope.rope_theta = positive(*settings, "rope_theta", rope.rope_theta);
     rope.partial_rotary_factor =
         positive(*settings, "partial_rotary_factor", rope.partial_rotary_factor);
     rope.original_max_position_embeddings =
-        settings->size("original_max_position_embeddings", max_position_embeddings);
+        settings->size("original_max_position_embeddings", rope.original_max_position_embeddings);
   }
   rope.original_max_position_embeddings =
       config.size("original_max_position_embeddings", rope.original_max_position_embeddings);
   if (rope.rope_type == "default") return rope;
+  if (defaults.all_types_are_longrope) rope.rope_type = "longrope";
 
   if (rope.rope_type == "longrope") {
     rope.short_factor = factor_list(*settings, "short_factor");

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "checkpoint/config.h"
@@ -33,10 +34,28 @@ struct RopeConfig {
   std::vector<double> long_factor = {};
 };
 
+/// What counts where no key says otherwise.
+struct RopeDefaults {
+  double rope_theta = 10000;
+  double partial_rotary_factor = 1;
+  std::int64_t original_max_position_embeddings = 0;  // 0: max_position_embeddings
+  /// Older names of keys at the top: GPT-NeoX has rotary_emb_base and rotary_pct.
+  std::string_view theta_key = "rope_theta";
+  std::string_view partial_key = "partial_rotary_factor";
+  /// Phi-3's files say "su" or "yarn" for what is longrope now.
+  bool all_types_are_longrope = false;
+};
+
 /// Reads either spelling. Throws FormatError for values that make no sense, UnsupportedError for a
 /// rope_type that is not known, naming those that are.
+RopeConfig parse_rope_config(const Config& config, const RopeDefaults& defaults,
+                             std::int64_t max_position_embeddings);
 RopeConfig parse_rope_config(const Config& config, double default_theta,
                              std::int64_t max_position_embeddings);
+
+/// The settings within one dictionary, for models that have several (Gemma 3). Throws as above.
+RopeConfig parse_rope_settings(const Config& config, const std::optional<Config>& settings,
+                               const RopeDefaults& defaults, std::int64_t max_position_embeddings);
 
 /// What dynamic scaling remembers of a sequence: transformers' max_seq_len_cached.
 struct RopeState {
@@ -50,6 +69,11 @@ class RotaryEmbedding {
   RotaryEmbedding(RopeConfig config, std::int64_t rotary_dim);
 
   std::int64_t rotary_dim() const { return rotary_dim_; }
+
+  /// The longest call that longrope's short factors serve; 0 for other types.
+  std::int64_t short_context() const {
+    return long_.empty() ? 0 : config_.original_max_position_embeddings;
+  }
 
   /// Frequencies [rotary_dim / 2] of a call that ends before position `call_length`; updates what
   /// the sequence remembers.

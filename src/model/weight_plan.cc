@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <unordered_set>
+#include <utility>
 
 #include "shoehorn/error.h"
 
@@ -45,9 +46,10 @@ std::vector<ExpectedTensor> expected_tensors(const ModuleTree& tree) {
   return expected;
 }
 
-/// Vectors are few and small, and everything computes in float32: they are widened once.
-DType plain_dtype(const TensorInfo& info, std::optional<DType> dtype) {
-  if (info.shape.rank() < 2) return DType::kF32;
+/// Vectors are few and small, and everything computes in float32: they are widened once. So are the
+/// weights of norms that have some for every head.
+DType plain_dtype(const TensorInfo& info, bool is_norm, std::optional<DType> dtype) {
+  if (info.shape.rank() < 2 || is_norm) return DType::kF32;
   return dtype ? *dtype : stored_form(info.dtype);
 }
 
@@ -55,6 +57,39 @@ DType plain_dtype(const TensorInfo& info, std::optional<DType> dtype) {
 DType load_dtype(const TensorInfo& info, std::optional<DType> dtype) {
   if (dtype) return *dtype;
   return is_block(info.dtype) ? DType::kF32 : stored_form(info.dtype);
+}
+
+/// The parameters that are not as others: of norms, and matrices stored [in, out].
+struct ParameterKinds {
+  std::unordered_set<std::string> norms;
+  std::unordered_set<std::string> transposed;
+
+  void collect(const Module& module, const std::string& prefix) {
+    const bool is_norm = module.class_name.find("Norm") != std::string::npos;
+    for (const ParameterSpec& parameter : module.parameters) {
+      if (is_norm) norms.insert(prefix + parameter.name);
+      if (module.class_name == "Conv1D" && parameter.shape.rank() == 2) {
+        transposed.insert(prefix + parameter.name);
+      }
+    }
+    for (const auto& [name, child] : module.children) collect(child, prefix + name + ".");
+  }
+};
+
+Shape swapped(const Shape& shape) {
+  return {shape[1], shape[0]};
+}
+
+/// A stored matrix [in, out] as [out, in], which is how matrices are multiplied and quantized.
+std::shared_ptr<const TensorInfo> transposed_view(const TensorInfo& info, bool has_files) {
+  auto view = std::make_shared<TensorInfo>(info);
+  view->shape = swapped(info.shape);
+  if (!has_files) return view;  // values are made up in any order
+  view->strides = info.strides.empty()
+                      ? std::vector<std::int64_t>{1, info.shape[1]}
+                      : std::vector<std::int64_t>{info.strides[1], info.strides[0]};
+  if (is_row_major(view->shape, view->strides)) view->strides.clear();
+  return view;
 }
 
 class Resolver {
@@ -68,6 +103,7 @@ class Resolver {
 
   ResolvedModel run() {
     model_.tree = architecture_.module_tree(options_.dtype.value_or(DType::kF32));
+    kinds_.collect(model_.tree.root, "");
     model_.notes = stored_.notes();
     model_.quantized_checkpoint = !stored_.empty();
     for (ExpertStack& stack : architecture_.expert_stacks()) {
@@ -86,6 +122,7 @@ class Resolver {
     sources_ = match.tensors;
     gather_stacks();
     untie_what_differs(match);
+    transpose();
     decide_tiers();
     decide();
     set_parameters(model_.tree.root, "");
@@ -105,7 +142,10 @@ class Resolver {
       auto found = find_quantized(tensor.path);
       if (found == nullptr) continue;
       const auto stack = stacks_.find(tensor.path);
-      const Shape& shape = stack == stacks_.end() ? tensor.shape : stack->second.shape;
+      const bool is_transposed = kinds_.transposed.contains(tensor.path);
+      const Shape shape = stack != stacks_.end() ? stack->second.shape
+                          : is_transposed        ? swapped(tensor.shape)
+                                                 : tensor.shape;
       if (found->shape != shape) {
         throw FormatError(checkpoint_.path(),
                           str_cat(found->path, ": config.json asks for ", to_string(shape),
@@ -198,13 +238,23 @@ class Resolver {
 
   std::shared_ptr<const QuantizedTensor> find_quantized(const std::string& path) const {
     if (auto found = stored_.find(path)) return found;
+    for (const auto& [known, name] : architecture_.stored_names()) {
+      if (known != path) continue;
+      if (auto found = stored_.find(name)) return found;
+    }
     const std::string prefix = std::string(architecture_.base_model_prefix()) + ".";
     return stored_.find(path.starts_with(prefix) ? path.substr(prefix.size()) : prefix + path);
   }
 
+  std::vector<std::pair<std::string, std::string>> stored_names() const {
+    auto names = architecture_.stored_names();
+    names.insert(names.end(), model_.tree.stored_names.begin(), model_.tree.stored_names.end());
+    return names;
+  }
+
   MatchOptions match_options() const {
     return {.base_model_prefix = std::string(architecture_.base_model_prefix()),
-            .stored_names = model_.tree.stored_names,
+            .stored_names = stored_names(),
             .strict = options_.strict,
             .used = used_};
   }
@@ -220,6 +270,15 @@ class Resolver {
       model_.notes.push_back(
           str_cat("config.json ties ", alias, " to ", owner,
                   ", but the checkpoint has both and they differ: both are kept"));
+    }
+  }
+
+  void transpose() {
+    for (const std::string& path : kinds_.transposed) {
+      const auto source = sources_.find(path);
+      if (source == sources_.end() || source->second == nullptr) continue;
+      views_[path] = transposed_view(*source->second, !checkpoint_.files().empty());
+      stored_as_[path] = std::exchange(source->second, views_[path].get());
     }
   }
 
@@ -302,7 +361,9 @@ class Resolver {
   }
 
   WeightForm form_of(const std::string& path, const TensorInfo& info) const {
-    if (!chosen_.contains(path)) return {.dtype = plain_dtype(info, options_.dtype)};
+    if (!chosen_.contains(path)) {
+      return {.dtype = plain_dtype(info, kinds_.norms.contains(path), options_.dtype)};
+    }
     return quantized_form(*options_.quantization, load_dtype(info, options_.dtype));
   }
 
@@ -311,6 +372,7 @@ class Resolver {
     weight.path = path;
     weight.form = form_of(path);
     weight.group = group;
+    weight.is_transposed = kinds_.transposed.contains(path);
     if (const auto stored = quantized_.find(path); stored != quantized_.end()) {
       weight.quantized = stored->second;
       weight.shape = stored->second->shape;
@@ -319,6 +381,11 @@ class Resolver {
       weight.shape = stacks_.at(path).shape;
     } else {
       weight.source = sources_.at(path);
+      weight.stored = weight.source;
+      if (const auto view = views_.find(path); view != views_.end()) {
+        weight.view = view->second;
+        weight.stored = stored_as_.at(path);
+      }
       weight.shape = weight.source->shape;
       if (tiered_.contains(path)) weight.tiered_dtype = load_dtype(*weight.source, options_.dtype);
     }
@@ -339,7 +406,10 @@ class Resolver {
   const ResolveOptions& options_;
   QuantizedTensors stored_;
   ResolvedModel model_;
+  ParameterKinds kinds_;
   std::unordered_map<std::string, const TensorInfo*> sources_;
+  std::unordered_map<std::string, std::shared_ptr<const TensorInfo>> views_;
+  std::unordered_map<std::string, const TensorInfo*> stored_as_;  // of the views
   std::unordered_map<std::string, std::shared_ptr<const QuantizedTensor>> quantized_;
   std::unordered_set<const TensorInfo*> used_;
   std::unordered_set<std::string> chosen_;  // parameters to quantize on the way in
@@ -374,9 +444,9 @@ std::size_t streamed_bytes(const ResolvedWeight& weight, const WeightForm& form)
     const bool cached = !plain.empty() && (form.is_quantized() || !plain.front().strides.empty());
     return cached ? resident_bytes(weight, form) : weight.stack->stored_bytes();
   }
-  // What shrinks on the way in is streamed from the weight cache.
+  // What shrinks on the way in, or has strides, is streamed from the weight cache.
   const std::size_t bytes = resident_bytes(weight, form);
-  if (form.is_quantized()) return bytes;
+  if (form.is_quantized() || !weight.source->strides.empty()) return bytes;
   return weight.shape.rank() >= 2 ? std::min(bytes, weight.source->bytes) : weight.source->bytes;
 }
 
@@ -405,6 +475,7 @@ std::vector<WeightGroup> place_weights(
       if (!path.empty()) {
         spec.shape = next->shape;
         spec.source = next->source;
+        spec.view = next->view;
         spec.quantized = next->quantized;
         spec.stack = next->stack;
         spec.form = next->form;

@@ -32,6 +32,9 @@ struct ResolvedWeight {
   std::string path;  // of the tree
   Shape shape;
   const TensorInfo* source = nullptr;  // the stored tensor; a tied alias has its owner's
+  const TensorInfo* stored = nullptr;  // the checkpoint's own tensor that `source` is or shows
+  std::shared_ptr<const TensorInfo> view = nullptr;  // owns source where it is a transposed view
+  bool is_transposed = false;  // shape is [out, in] where the tree has a Conv1D's [in, out]
   std::shared_ptr<const QuantizedTensor> quantized = nullptr;  // in place of source
   std::shared_ptr<const TensorStack> stack = nullptr;          // likewise: experts one by one
   WeightForm form;                                             // in memory

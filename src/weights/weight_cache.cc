@@ -96,7 +96,7 @@ bool is_worth_caching(const WeightSpec& weight) {
     return weight.is_quantized_on_load() || !weight.stack->plain.front().strides.empty();
   }
   if (weight.source == nullptr) return false;
-  return weight.is_quantized_on_load() ||
+  return weight.is_quantized_on_load() || !weight.source->strides.empty() ||
          (weight.shape.rank() >= 2 && form_bytes(weight) < weight.source->bytes);
 }
 

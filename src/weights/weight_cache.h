@@ -21,9 +21,9 @@ namespace shoehorn {
 /// where there is no home.
 std::filesystem::path default_weight_cache();
 
-/// True if a weight is brought to another form that takes fewer bytes than it is stored in:
-/// streamed, it comes from the cache. What grows or only changes its order is converted in every
-/// pass.
+/// True if a weight is brought to another form that takes fewer bytes than it is stored in, or is
+/// stored with strides (GPT-2's transposed matrices): streamed, it comes from the cache. What grows
+/// is converted in every pass.
 bool is_worth_caching(const WeightSpec& weight);
 
 struct WeightCacheOptions {

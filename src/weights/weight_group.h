@@ -25,6 +25,8 @@ struct WeightSpec {
   /// Where its values come from: one of the three, owned by the checkpoint and by whoever resolved
   /// the model; none: the model has no such tensor.
   const TensorInfo* source = nullptr;
+  /// Owns `source` where that is not the checkpoint's own tensor but a view of it.
+  std::shared_ptr<const TensorInfo> view = nullptr;
   std::shared_ptr<const QuantizedTensor> quantized = nullptr;
   std::shared_ptr<const TensorStack> stack = nullptr;  // of a shape [matrices, N, K]
   WeightForm form;                                     // in memory
