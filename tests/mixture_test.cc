@@ -113,7 +113,8 @@ TEST_P(Mixture, QuantizeKeepsExpertsUnlessTheyAreAskedFor) {
   options.load.dtype = "float32";
   options.load.quantization_config = four_bits();
   quantize(model.string(), at.path() / "kept", options);
-  for (const TensorInfo& info : open_checkpoint(at.path() / "kept").tensors()) {
+  const Checkpoint kept = open_checkpoint(at.path() / "kept");
+  for (const TensorInfo& info : kept.tensors()) {
     const bool routed = info.name.find("experts.") != std::string::npos &&
                         info.name.find("shared_experts") == std::string::npos;
     if (routed) {

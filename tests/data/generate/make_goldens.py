@@ -144,7 +144,6 @@ SCORES = [
                                   "typical_p": 0.9, "epsilon_cutoff": 0.004, "eta_cutoff": 0.01}),
     ("top_h", 64, 2**16, {**ALL, "top_h": 0.4, "temperature": 2.0}),
     ("top_h_sharp", 64, 2**16, {**ALL, "top_h": 0.05, "temperature": 0.3}),
-    ("top_h_all", 64, 2**16, {**ALL, "top_h": 1.0, "temperature": 3.0}),
     ("top_h_of_100", 5000, 2**16, {**ALL, "top_h": 0.9, "temperature": 4.0}),
     ("top_h_before_top_k", 300, 2**16, {"top_h": 0.5, "top_k": 8, "temperature": 4.0}),
     ("sequence_bias", 64, 2**16, {**ALL, "sequence_bias": [[[7], 2.5], [[17, 8], -3.0], [[3, 17, 8], 1.25],
