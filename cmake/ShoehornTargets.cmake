@@ -72,13 +72,14 @@ function(shoehorn_tests name)
   endif()
 endfunction()
 
-# shoehorn_fuzz(NAME SOURCE LINKS ...): the libFuzzer program fuzz_NAME, corpus in fuzz/corpus/NAME/.
+# shoehorn_fuzz(NAME SOURCE LINKS ... [SOURCES ...]): the libFuzzer program fuzz_NAME, corpus in
+# fuzz/corpus/NAME/; SOURCES are files of a folder that it does not link as a whole.
 function(shoehorn_fuzz name source)
   if(NOT SHOEHORN_FUZZ)
     return()
   endif()
-  cmake_parse_arguments(ARG "" "" "LINKS" ${ARGN})
-  add_executable(fuzz_${name} ${source})
+  cmake_parse_arguments(ARG "" "" "LINKS;SOURCES" ${ARGN})
+  add_executable(fuzz_${name} ${source} ${ARG_SOURCES})
   target_link_libraries(fuzz_${name} PRIVATE ${ARG_LINKS} shoehorn_options)
   target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
   add_dependencies(parsers fuzz_${name})

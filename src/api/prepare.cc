@@ -118,8 +118,7 @@ PlanInput plan_input(const OpenedModel& opened, const RunShape& shape, const Mac
   }
   input.devices = machine.devices;
   input.disk_bytes_per_s = machine.disk_bytes_per_s;
-  input.staging_slots =
-      4;  // more never helped: the ring evens out what a pass has of uneven groups
+  input.staging_slots = 4;  // at most: the ring evens out groups of different sizes
   input.min_staging_slots = 2;
   // The reader brings a layer at a time.
   input.smallest_stream_unit = StreamUnit::kLayer;

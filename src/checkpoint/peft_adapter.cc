@@ -208,8 +208,8 @@ void PeftAdapter::sort_tensors(const PeftConfig& config) {
   }
   const fs::path config_path = path_ / "adapter_config.json";
   for (auto& [module, update] : updates) {
-    const auto fail = [&](const std::string& what) {
-      throw FormatError(path_, str_cat(printable(module), ": ", what));
+    const auto fail = [&, &name = module](const std::string& what) {
+      throw FormatError(path_, str_cat(printable(name), ": ", what));
     };
     if (update.a == nullptr || update.b == nullptr) {
       fail(str_cat("there is a lora_", update.a == nullptr ? "B" : "A", " without its lora_",
