@@ -163,7 +163,7 @@ class FolderWriter {
     if (stack.is_transposed && !quantized && whole != nullptr) {
       ResolvedWeight& one = matrices_.emplace_back(weight);
       one.stack = nullptr;
-      one.source = whole;
+      one.source = one.stored = whole;
       one.shape = whole->shape;
       return add(one, tensor);
     }
@@ -172,7 +172,7 @@ class FolderWriter {
       ResolvedWeight& one = matrices_.emplace_back(weight);
       one.path = stack.matrix_name(i);
       one.shape = weight.stack->matrix;
-      one.source = weight.stack->plain.empty() ? nullptr : &weight.stack->plain[at];
+      one.source = one.stored = weight.stack->plain.empty() ? nullptr : &weight.stack->plain[at];
       one.quantized = weight.stack->quantized.empty() ? nullptr : weight.stack->quantized[at];
       one.stack = nullptr;
       TreeTensor matrix = tensor;
