@@ -266,7 +266,8 @@ class Resolver {
         sources_[alias] = match.at(owner);
         continue;
       }
-      std::erase_if(model_.tree.ties, [&](const Tie& tie) { return tie.alias == alias; });
+      std::erase_if(model_.tree.ties,
+                    [&name = alias](const Tie& tie) { return tie.alias == name; });
       model_.notes.push_back(
           str_cat("config.json ties ", alias, " to ", owner,
                   ", but the checkpoint has both and they differ: both are kept"));
