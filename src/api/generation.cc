@@ -1,6 +1,7 @@
 #include "shoehorn/generation.h"
 
 #include <algorithm>
+#include <functional>
 #include <optional>
 #include <span>
 #include <utility>
@@ -98,7 +99,8 @@ struct Generation::Impl {
       drafts = std::make_unique<PromptLookup>(options);
     }
     speculation.emplace(source, std::move(drafts),
-                        prompt + static_cast<std::size_t>(config.max_new_tokens));
+                        prompt + static_cast<std::size_t>(config.max_new_tokens),
+                        std::function<double()>{}, static_cast<std::size_t>(source.cached()));
   }
 
   void start(const Tokenizer* tokenizer, std::span<const std::int32_t> ids,

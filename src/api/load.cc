@@ -143,7 +143,6 @@ Model from_pretrained(const std::string& model, const LoadOptions& options) {
                             prepared.opened.architecture->shape().vocab_size);
   }
   impl->adapters_key = adapters_key(options.adapters);
-  impl->speculation_obstacle = speculation_obstacle(prepared.opened, prepared.shape);
   impl->generation_config = generation_config(*prepared.opened.checkpoint, options);
   impl->hf_device_map = prepared.hf_device_map();
   impl->plan_text = plan_report_text(prepared, /*unicode=*/true);
@@ -151,6 +150,7 @@ Model from_pretrained(const std::string& model, const LoadOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   impl->loaded = std::make_unique<const LoadedModel>(model_parts(prepared, options));
   impl->load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  impl->speculation_obstacle = speculation_obstacle(*impl->loaded, prepared.shape);
   impl->tree = std::move(prepared.opened.resolved.tree);
   impl->tokenizer = std::move(prepared.opened.tokenizer);
   impl->plan = std::move(prepared.plan);

@@ -121,15 +121,18 @@ void require_same_vocabulary(const Model& draft, const std::string& draft_name,
   }
 }
 
-std::string speculation_obstacle(const OpenedModel& opened, const RunShape& shape) {
-  for (const ResolvedWeight& weight : opened.resolved.weights) {
-    if (weight.form.quant_type == QuantType::kInt8 && opened.compute.llm_int8_threshold > 0) {
-      return "LLM.int8's outlier columns depend on the tokens that are computed together "
-             "(--llm-int8-threshold 0 has none)";
+std::string speculation_obstacle(const LoadedModel& model, const RunShape& shape) {
+  for (const WeightGroup& group : model.weights().groups()) {
+    for (const WeightSpec& weight : group.weights) {
+      if (weight.exists() && weight.form.quant_type == QuantType::kInt8 &&
+          weight.compute.llm_int8_threshold > 0) {
+        return "LLM.int8's outlier columns depend on the tokens that are computed together "
+               "(--llm-int8-threshold 0 has none)";
+      }
     }
   }
   const LengthScaling scaling =
-      length_scaling(Json::parse(opened.checkpoint->config_json(), nullptr, false));
+      length_scaling(Json::parse(model.checkpoint().config_json(), nullptr, false));
   if (!scaling.name.empty() && shape.max_context > scaling.from) {
     return str_cat("the \"", scaling.name,
                    "\" rotary scaling depends on the length of a call beyond ", scaling.from,

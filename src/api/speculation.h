@@ -14,6 +14,7 @@
 #include "generate/draft_source.h"
 #include "generate/generation_config.h"
 #include "generate/speculation.h"
+#include "model/loaded_model.h"
 
 namespace shoehorn {
 
@@ -33,6 +34,6 @@ void require_same_vocabulary(const Model& draft, const std::string& draft_name,
 
 /// Why a pass over several new ids may say something else than one pass for each; empty where it
 /// does not, but for rounding.
-std::string speculation_obstacle(const OpenedModel& opened, const RunShape& shape);
+std::string speculation_obstacle(const LoadedModel& model, const RunShape& shape);
 
 }  // namespace shoehorn

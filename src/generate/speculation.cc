@@ -14,19 +14,31 @@ double steady_seconds() {
 }  // namespace
 
 SpeculativeSource::SpeculativeSource(CheckingSource& model, std::unique_ptr<DraftSource> drafts,
-                                     std::size_t most_ids, std::function<double()> clock)
+                                     std::size_t most_ids, std::function<double()> clock,
+                                     std::size_t cached)
     : model_(model),
       drafts_(std::move(drafts)),
       most_ids_(most_ids),
+      cached_(cached),
       clock_(clock ? std::move(clock) : steady_seconds) {}
 
-SpeculativeSource::~SpeculativeSource() = default;
+SpeculativeSource::~SpeculativeSource() {
+  try {
+    finish();
+  } catch (...) {
+    // The model has failed before, and keeps what it holds.
+  }
+}
+
+void SpeculativeSource::finish() {
+  settle();
+}
 
 std::span<const float> SpeculativeSource::prefill(std::span<const std::int32_t> ids) {
   history_.assign(ids.begin(), ids.end());
   const double start = clock_();
   const std::span<const float> logits = model_.prefill(ids);
-  control_.prefilled(ids.size(), clock_() - start);
+  control_.prefilled(ids.size() - cached_, clock_() - start);
   drafts_->begin(history_);
   return logits;
 }
@@ -101,7 +113,7 @@ std::optional<std::int32_t> SpeculativeSource::likeliest(std::span<const std::in
     if (!id) return std::nullopt;
     gives_likeliest_ = true;
     history_.assign(ids.begin(), ids.end());
-    control_.prefilled(ids.size(), clock_() - start);
+    control_.prefilled(ids.size() - cached_, clock_() - start);
     drafts_->begin(history_);
     return id;
   }

@@ -38,14 +38,18 @@ class CheckingSource : public LogitsSource {
 class SpeculativeSource final : public LogitsSource {
  public:
   /// `most_ids`: of prompt and new ones together; nothing is guessed beyond. `clock` gives seconds,
-  /// for tests; empty: the real ones.
+  /// for tests; empty: the real ones. `cached`: ids of the prompt that the model holds already.
   SpeculativeSource(CheckingSource& model, std::unique_ptr<DraftSource> drafts,
-                    std::size_t most_ids, std::function<double()> clock = {});
+                    std::size_t most_ids, std::function<double()> clock = {},
+                    std::size_t cached = 0);
   ~SpeculativeSource() override;
 
   std::span<const float> prefill(std::span<const std::int32_t> ids) override;
   std::span<const float> next(std::int32_t id) override;
   std::optional<std::int32_t> likeliest(std::span<const std::int32_t> ids) override;
+
+  /// Nothing more is asked: the model forgets what was guessed beyond what was said.
+  void finish();
 
   /// Of what was done so far.
   SpeculationStats stats() const;
@@ -77,6 +81,7 @@ class SpeculativeSource final : public LogitsSource {
   CheckingSource& model_;
   std::unique_ptr<DraftSource> drafts_;
   std::size_t most_ids_;
+  std::size_t cached_;
   std::function<double()> clock_;
   std::vector<std::int32_t> history_;
   std::optional<Checked> checked_;  // the last pass, where it checked anything

@@ -200,6 +200,26 @@ TEST(Speculation, CountsWhatItChecked) {
   EXPECT_EQ(made.passes + made.stats.accepted, 40);
 }
 
+// So that a session can go on with another turn.
+TEST(Speculation, TheModelHoldsWhatWasSaidAndNoGuesses) {
+  const GenerationConfig config{.max_new_tokens = 40};
+  const Made expected = plain(config);
+  for (const std::size_t taken : {4, 7, 8, 9, 20, 40}) {
+    PairModel model;
+    SpeculativeSource source(model, std::make_unique<Teller>(whole(expected.ids), 9),
+                             kPrompt.size() + 40,
+                             [&] { return static_cast<double>(model.passes); });
+    TokenLoop loop(source, nullptr, kPrompt, config);
+    std::string piece;
+    for (std::size_t i = 0; i < taken; ++i) loop.step(piece);
+    source.finish();
+    std::vector<std::int32_t> said = kPrompt;
+    said.insert(said.end(), expected.ids.begin(),
+                expected.ids.begin() + static_cast<std::ptrdiff_t>(taken - 1));
+    EXPECT_EQ(model.known, said) << taken;
+  }
+}
+
 TEST(Speculation, NothingIsCheckedBeyondTheLastIdThatFits) {
   const GenerationConfig config{.max_new_tokens = 12};
   const Made made =
