@@ -7,6 +7,7 @@
 #include "shoehorn/error.h"
 
 #include "base/disk_probe.h"
+#include "base/drive_choice.h"
 #include "base/host_buffer.h"
 #include "base/memory_status.h"
 #include "base/str_cat.h"
@@ -198,6 +199,24 @@ Machine machine_limits(const LoadOptions& options, const OpenedModel& opened, Ru
   return machine;
 }
 
+namespace {
+
+/// Null where there is none.
+const File* largest_file(const Checkpoint& checkpoint) {
+  const auto largest = std::ranges::max_element(checkpoint.files(), {}, &File::size);
+  return largest == checkpoint.files().end() ? nullptr : &*largest;
+}
+
+}  // namespace
+
+void recall_drive_rate(const Checkpoint& checkpoint, Machine& machine) {
+  const File* const largest = largest_file(checkpoint);
+  if (machine.disk_bytes_per_s > 0 || largest == nullptr) return;
+  if (const auto known = remembered_drive(*largest, drive_choices_path())) {
+    machine.disk_bytes_per_s = known->bytes_per_s;
+  }
+}
+
 void measure_rates(const Checkpoint& checkpoint, const RunShape& shape, Machine& machine) {
   ThreadPool pool(shape.threads);
   double memory = 0;  // not known
@@ -219,10 +238,7 @@ void measure_rates(const Checkpoint& checkpoint, const RunShape& shape, Machine&
     if (device.rates.flops_per_s == 0) device.rates.flops_per_s = flops;
   }
   if (machine.disk_bytes_per_s > 0) return;
-  const File* largest = nullptr;
-  for (const File& file : checkpoint.files()) {
-    if (largest == nullptr || file.size() > largest->size()) largest = &file;
-  }
+  const File* const largest = largest_file(checkpoint);
   DiskProbeOptions options{.max_seconds = kDiskProbeSeconds};
   if (largest == nullptr || largest->size() < options.read_bytes) return;
   try {

@@ -21,4 +21,8 @@ Machine machine_limits(const LoadOptions& options, const OpenedModel& opened, Ru
 /// Measures memory, arithmetic and, with the checkpoint's largest file, the drive; quickly.
 void measure_rates(const Checkpoint& checkpoint, const RunShape& shape, Machine& machine);
 
+/// Takes the drive's rate from what was last found on the checkpoint's file system, if anything
+/// was.
+void recall_drive_rate(const Checkpoint& checkpoint, Machine& machine);
+
 }  // namespace shoehorn

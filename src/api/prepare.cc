@@ -605,7 +605,11 @@ std::unique_ptr<PreparedModel> place_model(const std::string& model, const LoadO
   const auto cpu = prepared->machine.devices.find(DeviceKey::cpu());
   if (cpu != prepared->machine.devices.end()) cpu->second.process_bytes += others_bytes;
   prepared->tiers = tier_forms(options, prepared->machine);
-  if (measure) measure_rates(*prepared->opened.checkpoint, prepared->shape, prepared->machine);
+  if (measure) {
+    measure_rates(*prepared->opened.checkpoint, prepared->shape, prepared->machine);
+  } else {
+    recall_drive_rate(*prepared->opened.checkpoint, prepared->machine);
+  }
   prepared->plan_input =
       plan_input(prepared->opened, prepared->shape, prepared->machine, prepared->tiers);
   if (measure) {

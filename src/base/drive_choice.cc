@@ -10,6 +10,7 @@
 #include <random>
 #include <span>
 #include <sstream>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -203,12 +204,17 @@ DriveChoice probe_and_remember(const File& file, const fs::path& choices_path) {
   return choice;
 }
 
+std::optional<DriveChoice> remembered_drive(const File& file, const fs::path& choices_path) {
+  const std::string device = device_of(file);
+  for (DriveChoice& choice : read_drive_choices(choices_path)) {
+    if (choice.device == device && is_recent(choice.date)) return std::move(choice);
+  }
+  return std::nullopt;
+}
+
 IoMode choose_io(const File& file, const fs::path& choices_path) {
   if (const auto forced = forced_io_mode()) return *forced;
-  const std::string device = device_of(file);
-  for (const DriveChoice& choice : read_drive_choices(choices_path)) {
-    if (choice.device == device && is_recent(choice.date)) return choice.io;
-  }
+  if (const auto known = remembered_drive(file, choices_path)) return known->io;
   if (file.size() < kWorthAProbe) return {};
   return probe_and_remember(file, choices_path).io;
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,10 @@ DriveChoice probe_drive(const File& file);
 /// probe_drive(), its result put into `choices_path` (if not empty) in place of an earlier one;
 /// that a folder cannot be written is no error.
 DriveChoice probe_and_remember(const File& file, const std::filesystem::path& choices_path);
+
+/// What was found on the file's file system in the last 30 days.
+std::optional<DriveChoice> remembered_drive(const File& file,
+                                            const std::filesystem::path& choices_path);
 
 /// How to stream from the file: as SHOEHORN_IO says; as was found on its file system in the last
 /// 30 days; as a probe finds now, where it is large enough for one; else the default.
