@@ -90,6 +90,21 @@ class WeightCacheFolder : public ::testing::Test {
   ThreadPool pool_{1};  // no threads but this one: tests fork
 };
 
+TEST_F(WeightCacheFolder, WeightsInMemoryComeFromWhatIsThere) {
+  auto resident = groups();
+  for (WeightSpec& weight : resident[0].weights) weight.device = Device{};
+  const auto fill_residents = [&] {
+    fill_weight_cache(*checkpoint_, resident, {.folder = folder_}, pool_, Isa::kRef);
+  };
+  fill_residents();
+  EXPECT_FALSE(fs::exists(folder_)) << "nothing is written for them";
+  const auto streamed = fill({0, 2});
+  fill_residents();
+  EXPECT_EQ(resident[0].weights[1].cached, nullptr);
+  ASSERT_NE(resident[0].weights[2].cached, nullptr);
+  EXPECT_EQ(bytes_of(resident[0].weights[2]), bytes_of(streamed[0].weights[1]));
+}
+
 TEST_F(WeightCacheFolder, ListsWhatItHolds) {
   EXPECT_TRUE(list_cache_folder(folder_).empty());
   {

@@ -1,9 +1,11 @@
 #include "weights/resident_loader.h"
 
+#include <algorithm>
 #include <array>
 #include <condition_variable>
 #include <deque>
 #include <exception>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -24,6 +26,7 @@ namespace {
 // Reads that wait or are being converted; a few more than are in flight.
 constexpr std::size_t kBounces = 10;
 constexpr std::size_t kNoBounce = ~std::size_t{0};
+constexpr std::size_t kInPlace = kNoBounce - 1;
 
 /// True if the page cache has the first and the last byte of the run, and so very likely all of it.
 bool is_cached(const WeightLoader::Source& source) {
@@ -47,15 +50,7 @@ class Loading {
   void read() {
     try {
       for (std::size_t job = 0; job < jobs_.size(); ++job) {
-        const auto source = jobs_[job].loader->source_of(jobs_[job].piece);
-        if (!source || options_.leave_in_page_cache || is_cached(*source)) {
-          if (!hand_on({job, kNoBounce})) break;
-          continue;
-        }
-        while (reads_.full()) collect();
-        const auto bounce = take_bounce();
-        if (!bounce) break;
-        start(job, *source, *bounce);
+        if (!(jobs_[job].place != nullptr ? read_in_place(job) : read_piece(job))) break;
       }
       while (reads_.in_flight() > 0) collect();
       close(nullptr);
@@ -69,13 +64,18 @@ class Loading {
     try {
       while (const auto ready = next()) {
         const LoadJob& job = jobs_[ready->job];
+        if (ready->bounce == kInPlace) {
+          job.loader->loaded_in_place(scratch);
+          loaded(job.run.bytes);
+          continue;
+        }
         if (ready->bounce == kNoBounce) {
-          job.loader->load(job.piece, scratch);
+          job.loader->load(ready->piece, scratch);
         } else {
-          job.loader->load_from(job.piece, bytes_[ready->bounce], scratch);
+          job.loader->load_from(ready->piece, bytes_[ready->bounce], scratch);
           give_back(ready->bounce);
         }
-        loaded(job.loader->piece_bytes(job.piece));
+        loaded(job.loader->piece_bytes(ready->piece));
       }
     } catch (...) {
       close(std::current_exception());
@@ -90,7 +90,48 @@ class Loading {
   struct Ready {
     std::size_t job;
     std::size_t bounce;  // kNoBounce: the job reads by itself
+    std::int64_t piece = 0;
   };
+
+  /// Of the reading thread: false where nobody wants more.
+  bool read_piece(std::size_t job) {
+    const LoadJob& one = jobs_[job];
+    const auto source = one.loader->source_of(one.piece);
+    if (!source || options_.leave_in_page_cache || is_cached(*source)) {
+      return hand_on({job, kNoBounce, one.piece});
+    }
+    while (reads_.full()) collect();
+    const auto bounce = take_bounce();
+    if (bounce) start(job, *source, *bounce);
+    return bounce.has_value();
+  }
+
+  bool read_in_place(std::size_t job) {
+    const LoadJob& one = jobs_[job];
+    if (options_.leave_in_page_cache || is_cached(one.run)) {
+      bool wanted = true;
+      for (std::int64_t piece = 0; wanted && piece < one.loader->pieces(); ++piece) {
+        wanted = hand_on({job, kNoBounce, piece});
+      }
+      return wanted;
+    }
+    // Cut at whole blocks of the file, so that no two reads touch the same one.
+    const std::uint64_t end = one.run.offset + one.run.bytes;
+    const std::size_t step = options_.io.read_bytes;
+    runs_left_[job] = (end + step - 1) / step - one.run.offset / step;
+    for (std::uint64_t at = one.run.offset; at < end;) {
+      while (reads_.full()) collect();
+      if (is_closed()) return false;
+      const std::uint64_t stop = std::min<std::uint64_t>((at / step + 1) * step, end);
+      reads_.start({.file = one.run.file,
+                    .offset = at,
+                    .bytes = static_cast<std::size_t>(stop - at),
+                    .out = one.place + (at - one.run.offset),
+                    .tag = kBounces + job});
+      at = stop;
+    }
+    return true;
+  }
 
   void start(std::size_t job, const WeightLoader::Source& source, std::size_t bounce) {
     HostBuffer& memory = memory_[bounce];
@@ -110,12 +151,24 @@ class Loading {
 
   void collect() {
     const FileReads::Done done = reads_.wait();
+    const std::size_t tag = done.read.tag;
+    const bool in_place = tag >= kBounces;
+    const std::size_t job = in_place ? tag - kBounces : job_of_[tag];
     if (!done.error.empty()) {
       throw FileError(done.read.file->path(),
-                      str_cat("reading ", jobs_[job_of_[done.read.tag]].loader->path(), " at byte ",
-                              done.error_offset, ": ", done.error));
+                      str_cat("reading ", jobs_[job].loader->path(), " at byte ", done.error_offset,
+                              ": ", done.error));
     }
-    hand_on({job_of_[done.read.tag], done.read.tag});
+    if (!in_place) {
+      hand_on({job, tag, jobs_[job].piece});
+    } else if (--runs_left_[job] == 0) {
+      hand_on({job, kInPlace});
+    }
+  }
+
+  bool is_closed() {
+    const std::lock_guard lock(mutex_);
+    return closed_;
   }
 
   /// False where nobody wants more.
@@ -179,6 +232,7 @@ class Loading {
   std::array<HostBuffer, kBounces> memory_;  // before the reads that go to it
   std::array<std::span<const std::byte>, kBounces> bytes_;
   std::array<std::size_t, kBounces> job_of_{};
+  std::map<std::size_t, std::uint64_t> runs_left_;  // of jobs in place; of the reading thread
   FileReads reads_;
 
   std::mutex mutex_;

@@ -1,5 +1,6 @@
 // Loads what stays in memory: one thread keeps several direct reads in flight, the pool brings what
-// has come to its form. What the page cache already holds is taken from there.
+// has come to its form; what has it already is read to where it stays. What the page cache already
+// holds is taken from there.
 #pragma once
 
 #include <cstddef>
@@ -13,10 +14,14 @@
 
 namespace shoehorn {
 
-/// One piece of one weight.
+/// One piece of one weight; or, with `place`, the whole of it as one run of a file.
 struct LoadJob {
   WeightLoader* loader = nullptr;
   std::int64_t piece = 0;
+  /// Where the bytes of `run` go: at the run's offset in a block of kIoAlignment, and no other
+  /// weight is in the blocks that they touch.
+  std::byte* place = nullptr;
+  WeightLoader::Source run = {};
 };
 
 struct JobOptions {

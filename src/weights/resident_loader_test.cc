@@ -1,5 +1,6 @@
 #include "weights/resident_loader.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <deque>
@@ -12,6 +13,7 @@
 
 #include "shoehorn/error.h"
 
+#include "base/host_buffer.h"
 #include "weights/testing_checkpoint.h"
 
 namespace shoehorn {
@@ -82,6 +84,38 @@ TEST_F(LoadJobs, ColdOrCachedEveryJobIsDoneOnce) {
     for (const auto& bytes : bytes_) total += bytes.size();
     EXPECT_EQ(loaded.load(), total);
     EXPECT_EQ(bytes_, want) << (cold ? "cold" : "cached");
+  }
+}
+
+/// What needs no conversion, to where it stays.
+TEST_F(LoadJobs, ReadsInPlaceWhatIsColdAndCopiesWhatIsCached) {
+  for (const bool cold : {true, false}) {
+    std::vector<LoadJob> jobs;
+    std::deque<WeightLoader> loaders;
+    std::deque<HostBuffer> memory;
+    std::vector<std::span<std::byte>> places;
+    std::size_t total = 0;
+    for (const WeightSpec& spec : specs_) {
+      const auto run = WeightLoader::in_place(*checkpoint_, spec);
+      if (!run) continue;
+      HostBuffer& blocks = memory.emplace_back(form_bytes(spec) + 2 * kIoAlignment);
+      places.push_back(blocks.bytes().subspan(run->source.offset % kIoAlignment, form_bytes(spec)));
+      loaders.emplace_back(*checkpoint_, spec, places.back(), Isa::kRef);
+      jobs.push_back(
+          {.loader = &loaders.back(), .place = places.back().data(), .run = run->source});
+      total += form_bytes(spec);
+    }
+    ASSERT_EQ(jobs.size(), 8U);
+    if (cold) drop_from_page_cache();
+    std::atomic<std::size_t> loaded = 0;
+    load_jobs(jobs, {.io = {.read_bytes = std::size_t{1} << 20}}, pool_,
+              [&](std::size_t bytes) { loaded += bytes; });
+    EXPECT_EQ(loaded.load(), total);
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      std::vector<std::byte> want(places[i].size());
+      jobs[i].run.file->read_at(jobs[i].run.offset, want);
+      EXPECT_TRUE(std::ranges::equal(places[i], want)) << i << (cold ? " cold" : " cached");
+    }
   }
 }
 

@@ -78,6 +78,22 @@ std::vector<Wanted> wanted_files(const Checkpoint& checkpoint, std::vector<Weigh
   return wanted;
 }
 
+/// Weights that stay in host memory are read from the files of earlier runs that streamed them.
+void find_resident_weights(const Checkpoint& checkpoint, std::vector<WeightGroup>& groups,
+                           const fs::path& folder) {
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) return;
+  for (WeightGroup& group : groups) {
+    for (WeightSpec& weight : group.weights) {
+      const bool in_host_memory =
+          weight.device.kind == DeviceKind::kCpu || weight.device.kind == DeviceKind::kVirtual;
+      if (!in_host_memory || weight.tied_to >= 0 || !is_worth_caching(weight)) continue;
+      const std::string key = cache_key(checkpoint, weight);
+      weight.cached = find_file(folder / cache_file_name(key), key, form_bytes(weight));
+    }
+  }
+}
+
 }  // namespace
 
 std::filesystem::path default_weight_cache() {
@@ -104,7 +120,7 @@ void fill_weight_cache(const Checkpoint& checkpoint, std::vector<WeightGroup>& g
                        const WeightCacheOptions& options, ThreadPool& pool, Isa isa) {
   const fs::path& folder = options.folder;
   std::vector<Wanted> wanted = wanted_files(checkpoint, groups, folder);
-  if (wanted.empty()) return;
+  if (wanted.empty()) return find_resident_weights(checkpoint, groups, folder);
   std::size_t total = 0;
   std::uint64_t file_bytes = 0;
   std::set<fs::path> keep;
@@ -138,6 +154,8 @@ void fill_weight_cache(const Checkpoint& checkpoint, std::vector<WeightGroup>& g
     done += one.bytes;
     if (options.on_progress) options.on_progress(done, total);
   }
+  // Last: a file that is used cannot make room for one that is written.
+  find_resident_weights(checkpoint, groups, folder);
 }
 
 }  // namespace shoehorn

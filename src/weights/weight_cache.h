@@ -35,11 +35,11 @@ struct WeightCacheOptions {
 
 /// Sets `cached` of every streamed weight that is worth caching: from a file of an earlier run if
 /// it was made from the same tensor (file, size, time of change, place) with the same options, else
-/// from one that is written now. A file appears under its name when all of it is on the drive, so
-/// that whoever is killed, or meets a full drive, leaves nothing that another run would take. At
-/// most one weight and the pieces in flight are in memory. Throws FileError where the folder cannot
-/// be written, PlanError where the weights are larger than the limit, and what reading and
-/// quantizing throw.
+/// from one that is written now; and of weights for host memory whose file is there already. A file
+/// appears under its name when all of it is on the drive, so that whoever is killed, or meets a
+/// full drive, leaves nothing that another run would take. At most one weight and the pieces in
+/// flight are in memory. Throws FileError where the folder cannot be written, PlanError where the
+/// weights are larger than the limit, and what reading and quantizing throw.
 void fill_weight_cache(const Checkpoint& checkpoint, std::vector<WeightGroup>& groups,
                        const WeightCacheOptions& options, ThreadPool& pool, Isa isa);
 

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -34,6 +35,36 @@ std::size_t link_aligned(std::size_t bytes) {
 
 bool is_resident(const WeightSpec& weight) {
   return weight.exists() && weight.device.kind != DeviceKind::kDisk && weight.tied_to < 0;
+}
+
+// What is smaller is copied: blocks of its own would be too large a part of it.
+constexpr std::size_t kWorthBlocks = std::size_t{4} << 20;
+
+/// The run of a file that all bytes of the weight are, where it is to be read to where it stays.
+std::optional<WeightLoader::Source> run_of(const Checkpoint& checkpoint, const WeightSpec& weight) {
+  if (weight.device.kind != DeviceKind::kCpu || form_bytes(weight) < kWorthBlocks) return {};
+  const auto found = WeightLoader::in_place(checkpoint, weight);
+  if (!found || found->source.bytes != form_bytes(weight)) return {};
+  if (found->source.offset % kAlignment != 0) return {};
+  return found->source;
+}
+
+/// Offsets in the memory of a device.
+struct Place {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+};
+
+/// The place of a weight after what ends at `end`. What is read there directly lies in blocks of
+/// its own, at its file's offset in them.
+Place place_after(std::size_t end, const Checkpoint& checkpoint, const WeightSpec& weight) {
+  const auto run = run_of(checkpoint, weight);
+  if (!run) return {end, end + aligned(form_bytes(weight))};
+  const auto blocks = [](std::size_t bytes) {
+    return (bytes + kIoAlignment - 1) / kIoAlignment * kIoAlignment;
+  };
+  const std::size_t begin = blocks(end) + run->offset % kIoAlignment;
+  return {begin, blocks(begin + form_bytes(weight))};
 }
 
 }  // namespace
@@ -122,13 +153,17 @@ void WeightStore::place_residents(DeviceMemory& memory) {
       if (!is_resident(weight)) continue;
       auto& [device, bytes] = bytes_on[to_string(weight.device)];
       device = weight.device;
-      bytes += aligned(form_bytes(weight));
+      bytes = place_after(bytes, checkpoint_, weight).end;
     }
   }
-  std::map<std::string, std::byte*> next;
+  struct Filled {
+    std::byte* data;
+    std::size_t end = 0;
+  };
+  std::map<std::string, Filled> next;
   for (const auto& [name, use] : bytes_on) {
     buffers_.push_back(memory.allocate(use.first, use.second, "weights"));
-    next[name] = buffers_.back().data();
+    next[name] = {buffers_.back().data()};
     resident_bytes_ += use.second;
   }
   std::vector<WeightView> flat;
@@ -141,9 +176,10 @@ void WeightStore::place_residents(DeviceMemory& memory) {
       if (weight.tied_to >= 0) {
         view = flat[static_cast<std::size_t>(weight.tied_to)];
       } else if (is_resident(weight)) {
-        std::byte*& at = next[to_string(weight.device)];
-        view.data = at;
-        at += aligned(form_bytes(weight));
+        Filled& filled = next[to_string(weight.device)];
+        const Place place = place_after(filled.end, checkpoint_, weight);
+        view.data = filled.data + place.begin;
+        filled.end = place.end;
       }
       if (is_streamed(weight)) view.device = Device{};  // the ring is host memory
       views.push_back(view);
@@ -166,8 +202,12 @@ void WeightStore::load_residents(const DeviceMemory& memory, ThreadPool& pool,
       WeightLoader& loader = loaders.emplace_back(
           checkpoint_, weight,
           WeightTarget(std::span(target, form_bytes(weight)), memory.card_of(weight.device)), isa_);
-      for (std::int64_t piece = 0; piece < loader.pieces(); ++piece) {
-        jobs.push_back({&loader, piece});
+      if (const auto run = run_of(checkpoint_, weight)) {
+        jobs.push_back({.loader = &loader, .place = target, .run = *run});
+      } else {
+        for (std::int64_t piece = 0; piece < loader.pieces(); ++piece) {
+          jobs.push_back({.loader = &loader, .piece = piece});
+        }
       }
       total += form_bytes(weight);
     }
