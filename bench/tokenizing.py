@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Times shoehorn's tokenizers against PyPI's, on one thread each, and how long a large file takes to open.
 
-    bench/tokenize.py build/release/shoehorn HANDBOOK/html [--megabytes 10] [--folder DIR]
+    bench/tokenizing.py build/release/shoehorn HANDBOOK/html [--megabytes 10] [--folder DIR]
 
 The text is The Debian Administrator's Handbook (handbook_text.py says where it comes from): its English
 edition repeated, and all its editions one after the other ("mixed": Latin, Cyrillic, Greek, Arabic, Han,
