@@ -1,10 +1,16 @@
 #include "api/product_times.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <map>
+#include <span>
 #include <string>
+#include <vector>
 
+#include "base/checksum.h"
 #include "base/memory_status.h"
+#include "kernels/decode_row.h"
 #include "kernels/product_probe.h"
 
 namespace shoehorn {
@@ -16,6 +22,49 @@ constexpr double kLoopsOfLayer = 8;
 
 // The probe's own memory.
 constexpr std::size_t kProbeBytes = std::size_t{160} << 20;
+
+/// Bytes per second that one thread handles of what was streamed.
+struct HandlingRates {
+  double checksum = 0;  // of what is in the weight cache
+  double widen = 0;     // what it makes of a stored type with fewer bytes
+};
+
+HandlingRates measure_handling(Isa isa) {
+  constexpr std::int64_t kElements = std::int64_t{1} << 20;
+  constexpr int kTimes = 5;
+  std::vector<std::byte> stored(kElements * sizeof(std::uint16_t), std::byte{0x3c});
+  std::vector<float> values(kElements);
+  const auto fastest_s = [](const auto& work) {
+    double least = 1;
+    for (int i = 0; i < kTimes; ++i) {
+      const auto start = std::chrono::steady_clock::now();
+      work();
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+      least = std::min(least, took.count());
+    }
+    return least;
+  };
+  const auto value_bytes = std::as_bytes(std::span(values));
+  const auto bytes = static_cast<double>(value_bytes.size());
+  volatile std::uint64_t sum = 0;
+  HandlingRates rates;
+  rates.widen = bytes / fastest_s([&] {
+                  decode_row(DType::kBF16, stored.data(), kElements, values.data(), isa);
+                });
+  rates.checksum = bytes / fastest_s([&] { sum = checksum(value_bytes); });
+  return rates;
+}
+
+/// Of a weight that is streamed in a form; what is stored quantized or in stacks counts nothing.
+double handling_s(const ResolvedWeight& weight, const WeightForm& form,
+                  const HandlingRates& rates) {
+  if (weight.source == nullptr) return 0;
+  const std::size_t bytes = resident_bytes(weight, form);
+  if (form.is_quantized() || (weight.shape.rank() >= 2 && bytes < weight.source->bytes)) {
+    return static_cast<double>(bytes) / rates.checksum;
+  }
+  return bytes > weight.source->bytes ? static_cast<double>(bytes) / rates.widen : 0;
+}
 
 }  // namespace
 
@@ -31,10 +80,15 @@ void measure_products(const OpenedModel& opened, const RunShape& shape, const Ti
   ThreadPool pool(shape.threads);
   const auto prompt_rows = std::min<std::int64_t>(
       shape.max_rows, static_cast<std::int64_t>(std::max<std::size_t>(input.prefill_tokens, 1)));
+  const HandlingRates handling = measure_handling(shape.isa);
   ProductProbe probe(pool, shape.isa, shape.max_batch, prompt_rows, model_bytes);
   for (WeightCost& cost : input.weights) {
     if (cost.flops_per_token == 0) continue;
     const ResolvedWeight& weight = *by_path.at(cost.path);
+    const auto on_disk = cost.tiers.contains(DeviceKey::disk())
+                             ? tiers.form_of(weight, DeviceKey::disk())
+                             : weight.form;
+    cost.handling_s = handling_s(weight, on_disk, handling);
     if (weight.shape.rank() != 2) continue;  // experts: the rates say it
     const auto times = [&](const WeightForm& form) {
       const auto measured = probe.measure(form, opened.compute_of(form.quant_type), weight.shape);
@@ -43,6 +97,7 @@ void measure_products(const OpenedModel& opened, const RunShape& shape, const Ti
     cost.times = times(weight.form);
     for (auto& [device, tier] : cost.tiers) tier.times = times(tiers.form_of(weight, device));
   }
+  input.threads = shape.threads;
   input.sync_s_per_layer = kLoopsOfLayer * probe.measure_loop_s();
 }
 

@@ -36,6 +36,9 @@ struct WeightCost {
   /// Its share of a staging slot while it is disk-mapped: the bytes read and, where they must be
   /// decoded or converted, what they become.
   std::size_t staging_bytes = 0;
+  /// Of one thread in every pass while it is disk-mapped: converting what was read, or comparing
+  /// its checksum.
+  double handling_s = 0;
   double flops_per_token = 0;
   /// The share that a token of a decode pass reads where it is resident: experts that are not
   /// chosen are not.
@@ -87,6 +90,7 @@ struct PlanInput {
   /// the CPU nothing is resident in host memory.
   std::map<DeviceKey, PlanDevice> devices = {};
   double disk_bytes_per_s = 0;
+  int threads = 1;              // of the CPU
   double sync_s_per_pass = 0;   // fixed cost of a pass
   double sync_s_per_layer = 0;  // of a layer: what is not a product with weights
   double sync_s_per_hop = 0;    // each change of device within a pass

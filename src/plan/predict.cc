@@ -76,7 +76,11 @@ void CostModel::list_steps(const Assignment& assignment, Plan& plan) const {
     step.bytes_on[assignment[w]][cost.form_on(assignment[w])] += cost.bytes_on(assignment[w]);
     if (assignment[w].is_disk()) {
       step.disk_bytes += cost.streamed_bytes;
-      step.read_s += static_cast<double>(cost.streamed_bytes) / disk;
+      // While a weight is handled the drive reads the next; whoever computes shares the processor.
+      step.read_s += std::max(static_cast<double>(cost.streamed_bytes) / disk, cost.handling_s);
+      const double busy_s = cost.handling_s / input_->threads;
+      step.compute_s += busy_s;
+      step.prefill_s += busy_s;
     }
     if (cost.rows_only) continue;
     step.memory_bytes += static_cast<std::size_t>(bytes * cost.used_share);
