@@ -1,22 +1,25 @@
 """A hub for tests: the parts of the API that `pull` uses, over a folder of files, with the faults that
 a real one has now and then.
 
-    hub_server.py FOLDER PORT_FILE
+    hub_server.py FOLDER PORT_FILE [CERTIFICATE.pem]
 
 FOLDER/files/ORG/NAME/... are the repositories, FOLDER/faults.json says what goes wrong; it is read for
 every request: {"needs_token": "T", "gated": true, "busy": N, "drop": {"FILE": [bytes, ...]}, "corrupt":
 {"FILE": N}, "no_range": true, "names": ["../evil"]}. Large files (*.safetensors) are sent by a second
-server on another port, as a CDN would; FOLDER/log has a line of JSON for every request.
+server on another port, as a CDN would; FOLDER/log has a line of JSON for every request. With a certificate
+(and its key, in one file) both speak HTTPS.
 """
 import hashlib
 import json
 import pathlib
+import ssl
 import sys
 import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 root = pathlib.Path(sys.argv[1])
+scheme = "https" if len(sys.argv) > 3 else "http"
 lock = threading.Lock()
 counts = {}
 last = [""]
@@ -101,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
         data = path.read_bytes()
         commit = ("X-Repo-Commit", hashlib.sha1(name.encode()).hexdigest())
         if file.endswith(".safetensors"):
-            where = f"http://127.0.0.1:{self.server.other_port}/{name}/{file}?signed=1"
+            where = f"{scheme}://127.0.0.1:{self.server.other_port}/{name}/{file}?signed=1"
             etag = hashlib.sha256(data).hexdigest()
             return self.answer(302, b"", [commit, ("Location", where), ("X-Linked-Etag", f'"{etag}"'),
                                           ("X-Linked-Size", str(len(data)))])
@@ -150,6 +153,11 @@ servers = [ThreadingHTTPServer(("127.0.0.1", 0), Handler) for _ in range(2)]
 for server, name in zip(servers, ("hub", "cdn")):
     server.name = name
     server.daemon_threads = True
+    if scheme == "https":
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(sys.argv[3])
+        # The handshake is left to the thread of the connection.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 servers[0].other_port = servers[1].server_port
 threading.Thread(target=servers[1].serve_forever, daemon=True).start()
 port_file = pathlib.Path(sys.argv[2])

@@ -172,4 +172,34 @@ for name in '../../evil' '/tmp/evil' 'a/../../evil'; do
   pull 1 org/tiny
   says 'would not stay'
 done
+
+# Over HTTPS: certificates are checked against the system's, or those that the environment names; the
+# token is not for the CDN here either.
+command -v openssl >/dev/null || { echo "no openssl here: HTTPS not tested"; exit 0; }
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -addext subjectAltName=IP:127.0.0.1 \
+  -keyout "$WORK/key.pem" -out "$WORK/certificate.pem" 2>"$WORK/openssl.err" || fail "openssl"
+cat "$WORK/key.pem" "$WORK/certificate.pem" >"$WORK/both.pem"
+python3 "$SOURCE/tests/hub_server.py" "$hub" "$WORK/tls_port" "$WORK/both.pem" 2>"$WORK/server.err" &
+tls_server=$!
+trap 'kill $server $tls_server' EXIT
+for _ in $(seq 100); do [[ -s $WORK/tls_port ]] && break; sleep 0.1; done
+HF_ENDPOINT=https://127.0.0.1:$(cat "$WORK/tls_port")
+unset CURL_CA_BUNDLE REQUESTS_CA_BUNDLE SSL_CERT_FILE SSL_CERT_DIR
+fresh
+pull 1 org/tiny
+says 'SSL_CERT_FILE'
+[[ ! -s $hub/log ]] || fail "something was asked of a server that nobody vouches for"
+SSL_CERT_FILE=$WORK/nothing.pem pull 1 org/tiny
+says "$WORK/nothing.pem"
+faults '{"needs_token": "hf_secret"}'
+for name in CURL_CA_BUNDLE REQUESTS_CA_BUNDLE SSL_CERT_FILE; do
+  fresh
+  faults '{"needs_token": "hf_secret"}'
+  env HF_TOKEN=hf_secret $name="$WORK/certificate.pem" \
+    "$SHOEHORN" pull org/tiny --retry-delay 0.01 >"$WORK/out" 2>"$WORK/err" </dev/null || fail "$name"
+  snapshot=$(cat "$WORK/out")
+  same model.safetensors
+  [[ $(requests 'r["server"] == "cdn"') -gt 0 ]] || fail "the CDN was not asked"
+  [[ $(requests 'r["server"] == "cdn" and r["token"]') == 0 ]] || fail "the token went to another host"
+done
 echo "all good"

@@ -5,8 +5,11 @@
 #include <cstdlib>
 #include <ctime>
 #include <exception>
+#include <filesystem>
 #include <memory>
 #include <mutex>
+#include <string>
+#include <system_error>
 
 #include <curl/curl.h>
 
@@ -140,6 +143,40 @@ bool is_final(CURLcode code) {
   }
 }
 
+/// Certificates to trust in place of the system's: the variables that the curl program and Python's
+/// clients know, and libcurl by itself does not. Empty: none.
+std::string environment_certificates() {
+  for (const char* name : {"CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"}) {
+    const char* path = std::getenv(name);
+    if (path != nullptr && *path != '\0') return path;
+  }
+  return "";
+}
+
+void set_certificates(CURL* curl) {
+  const std::string path = environment_certificates();
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    curl_easy_setopt(curl, CURLOPT_CAPATH, path.c_str());
+  } else if (!path.empty()) {
+    curl_easy_setopt(curl, CURLOPT_CAINFO, path.c_str());
+  }
+  const char* folder = std::getenv("SSL_CERT_DIR");
+  if (folder != nullptr && *folder != '\0') curl_easy_setopt(curl, CURLOPT_CAPATH, folder);
+}
+
+/// What to do about a failure that no second try changes.
+std::string advice(CURLcode code) {
+  if (code == CURLE_SSL_CACERT_BADFILE) {
+    return str_cat(": ", printable(environment_certificates()),
+                   " (CURL_CA_BUNDLE, REQUESTS_CA_BUNDLE or SSL_CERT_FILE) is no file of "
+                   "certificates");
+  }
+  if (code != CURLE_PEER_FAILED_VERIFICATION) return "";
+  return "; where a company's own authority signs, SSL_CERT_FILE names the file with its "
+         "certificate";
+}
+
 void set_options(CURL* curl, Exchange& exchange, const std::string& url, const std::string& range,
                  curl_slist* headers) {
   const HttpRequest& request = exchange.request;
@@ -156,6 +193,7 @@ void set_options(CURL* curl, Exchange& exchange, const std::string& url, const s
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, kConnectTimeout_s);
   curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, kLowSpeed_bytes_s);
   curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, kLowSpeed_s);
+  set_certificates(curl);
   if (request.head) curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
   if (!range.empty()) curl_easy_setopt(curl, CURLOPT_RANGE, range.c_str());
   curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
@@ -188,7 +226,7 @@ HttpAnswer http_exchange(const HttpRequest& request) {
   if (code != CURLE_OK) {
     const std::string what =
         str_cat(request.url.scheme, "://", request.url.host, ": ", curl_easy_strerror(code));
-    if (is_final(code)) throw Error(what);
+    if (is_final(code)) throw Error(what + advice(code));
     throw ConnectionError(what);
   }
   if (!exchange.began_body && request.on_headers) request.on_headers(exchange.answer);
