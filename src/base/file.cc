@@ -10,6 +10,7 @@
 
 #include "shoehorn/error.h"
 
+#include "base/huge_pages.h"
 #include "base/str_cat.h"
 
 namespace shoehorn {
@@ -65,7 +66,9 @@ std::string read_text_file(const std::filesystem::path& path, std::uint64_t max_
     throw FileError(path, str_cat("is ", file.size(), " bytes; at most ", max_bytes,
                                   " are read from a file of this kind"));
   }
-  std::string text(file.size(), '\0');
+  std::string text;
+  reserve_large(text, file.size());
+  text.resize(file.size());
   file.read_at(0, std::as_writable_bytes(std::span(text)));
   return text;
 }

@@ -9,6 +9,7 @@
 
 #include "shoehorn/error.h"
 
+#include "base/huge_pages.h"
 #include "base/str_cat.h"
 
 namespace shoehorn::text {
@@ -103,8 +104,10 @@ class MergeTable::Builder {
 };
 
 MergeTable::MergeTable(const TokenizerFile& file, const Vocabulary& vocabulary,
-                       std::string_view prefix)
-    : slots_(std::bit_ceil(2 * file.merges.size() + 2), Merge{-1, -1, kNoRank, -1}) {
+                       std::string_view prefix) {
+  const std::size_t slots = std::bit_ceil(2 * file.merges.size() + 2);
+  reserve_large(slots_, slots);
+  slots_.resize(slots, Merge{-1, -1, kNoRank, -1});
   Builder builder(*this, file, vocabulary, prefix);
   for (std::size_t begin = 0; begin < file.merges.size(); begin += Builder::kBatch) {
     builder.add(begin, std::min(begin + Builder::kBatch, file.merges.size()));

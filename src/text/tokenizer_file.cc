@@ -6,6 +6,7 @@
 
 #include "shoehorn/error.h"
 
+#include "base/huge_pages.h"
 #include "base/str_cat.h"
 
 namespace shoehorn::text {
@@ -132,7 +133,7 @@ void TokenizerFile::read_vocab() {
 }
 
 void TokenizerFile::read_vocab_object() {
-  vocab.reserve(expected_count(reader_.remaining(), kVocabEntryBytes));
+  reserve_large(vocab, expected_count(reader_.remaining(), kVocabEntryBytes));
   reader_.expect('{');
   for (bool first = true; reader_.next_member(first);) {
     const String token = read_token();
@@ -163,7 +164,7 @@ void TokenizerFile::read_vocab_list() {
 void TokenizerFile::read_merges() {
   has_merges = true;
   merges.clear();
-  merges.reserve(expected_count(reader_.remaining(), kMergeBytes));
+  reserve_large(merges, expected_count(reader_.remaining(), kMergeBytes));
   if (reader_.peek() != '[') throw FormatError("model.merges: expected a list");
   reader_.expect('[');
   for (bool first = true; reader_.next_item(first);) {

@@ -7,6 +7,7 @@
 
 #include "shoehorn/error.h"
 
+#include "base/huge_pages.h"
 #include "text/hash.h"
 
 namespace shoehorn::text {
@@ -63,9 +64,11 @@ Vocabulary::Vocabulary(const TokenizerFile& file) {
     max_id = std::max(max_id, entry.id);
   }
   if (bytes > 0xFFFFFFFF) throw FormatError("model.vocab: more than 4 GiB of tokens");
-  bytes_.reserve(bytes);
-  entries_.reserve(entries.size());
-  slots_.resize(std::bit_ceil(entries.size() + entries.size() / 2 + 2));
+  reserve_large(bytes_, bytes);
+  reserve_large(entries_, entries.size());
+  const std::size_t slots = std::bit_ceil(entries.size() + entries.size() / 2 + 2);
+  reserve_large(slots_, slots);
+  slots_.resize(slots);
   constexpr std::size_t kBatch = 16;
   Key keys[kBatch];
   for (std::size_t begin = 0; begin < entries.size(); begin += kBatch) {
