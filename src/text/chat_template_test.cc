@@ -175,6 +175,21 @@ INSTANTIATE_TEST_SUITE_P(
         Hostile{"Words",
                 "{% set s = 'a' * 1000000 %}{% for i in range(100000) %}{% set t = s|upper %}"
                 "{% endfor %}"},
+        Hostile{"Replace",
+                "{% set ns = namespace(s='aa') %}{% for i in range(1000) %}"
+                "{% set ns.s = ns.s|replace('a', 'aa') %}{% endfor %}"},
+        Hostile{"GrowingNamespace",
+                "{% set ns = namespace(s=[]) %}{% for i in range(100000) %}"
+                "{% set ns.s = ns.s + ['x' * 1000] %}{% endfor %}"},
+        Hostile{"CallsOfCalls",
+                "{% macro f(n) %}{% if n > 0 %}{{ f(n-1) }}{{ f(n-2) }}{% endif %}x{% endmacro %}"
+                "{{ f(90) }}"},
+        Hostile{"UrlEncode",
+                "{% set s = 'é' * 1000000 %}{% for i in range(1000) %}{% set t = s|urlencode %}"
+                "{% endfor %}"},
+        Hostile{"OpenComments",
+                "{% set s = '<!--a>' * 1000000 %}{% for i in range(1000) %}"
+                "{% set t = s|striptags %}{% endfor %}"},
         Hostile{"Contains",
                 "{% set s = 'a' * 1000000 %}{% for i in range(100000) %}{{ 'b' in s }}"
                 "{% endfor %}"}),
@@ -215,6 +230,23 @@ TEST(ChatTemplate, TakesLongChainsWhichAreNotDeep) {
   }
   EXPECT_EQ(render("{{ " + sum + " }}"), "20001");
   EXPECT_EQ(render("{{ " + attributes + " }}", Json::parse(R"({"d": "x"})")), "x");
+}
+
+// What tests/parity/fuzz_templates.py found, in jinja2's words.
+TEST(Jinja, FollowsJinja2IntoItsCorners) {
+  EXPECT_EQ(render("{{ range(9)[:1:-2] }} {{ range(9)[1:0:10] }}"),
+            "range(8, 1, -2) range(1, 0, 10)");
+  EXPECT_EQ(render("{{ [1]|truncate(5, true, '') }}"), "[1]");
+  EXPECT_EQ(render("{{ [1, 2]|slice(2, 'f')|list }}"), "[[1, 'f'], [2, 'f']]");
+  EXPECT_EQ(render("{% for x in [1, 2] %}{{ loop }}{% endfor %}"),
+            "<LoopContext 1/2><LoopContext 2/2>");
+  EXPECT_EQ(render("{{ '<!-->a<!<!---->--b-->c<d>e<f'|striptags }}"), "--b-->ce<f");
+  EXPECT_EQ(render("{{ 'a<!-- b<c>'|striptags }}"), "a<!-- b<c>");
+  for (const char* failing : {"{% filter length %}x{% endfilter %}", "{{ []|filesizeformat }}",
+                              "{{ 'x'|filesizeformat }}", "{{ namespace(missing) }}",
+                              "{{ dict(missing) }}", "{{ range(2**62)[::2**62] }}"}) {
+    EXPECT_THROW(render(failing), TemplateError) << failing;
+  }
 }
 
 TEST(ChatTemplate, NeverReadsMessagesAsTemplates) {

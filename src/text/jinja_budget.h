@@ -58,6 +58,8 @@ class Budget {
   }
   /// Pays for looking at so many bytes.
   void spend_bytes(std::size_t bytes) { spend(1 + bytes / 64); }
+  /// Pays for looking at so many bytes character by character: case, classes, escapes.
+  void spend_characters(std::size_t bytes) { spend(1 + bytes / 4); }
   /// Refuses a text of so many bytes.
   void check_size(std::size_t bytes) const {
     if (bytes > text_limit_) fail_text();
@@ -76,7 +78,7 @@ class Budget {
   /// Refuses a list of so many values before it is made.
   void check_count(std::size_t count, std::size_t bytes_each) {
     if (count > (live_limit_ - live_) / bytes_each) fail_memory();
-    spend(1 + count / 4);
+    spend(1 + count / 2);
   }
 
  private:

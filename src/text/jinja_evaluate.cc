@@ -22,7 +22,9 @@ struct Slice {
   std::vector<std::size_t> indices(Budget& budget, std::int64_t size) const {
     std::vector<std::size_t> result;
     budget.check_count(static_cast<std::size_t>(size), sizeof(std::size_t));
-    for (std::int64_t i = start; step > 0 ? i < stop : i > stop; i += step) {
+    // Steps beyond the text end at the first character.
+    const std::int64_t stride = std::clamp(step, -size - 1, size + 1);
+    for (std::int64_t i = start; stride > 0 ? i < stop : i > stop; i += stride) {
       result.push_back(static_cast<std::size_t>(i));
     }
     return result;
@@ -43,9 +45,20 @@ Slice slice_of(const Value* start, const Value* stop, const Value* step, std::in
   };
   result.start = clamp(start, forward ? 0 : size - 1);
   result.stop = clamp(stop, forward ? size : -1);
-  // Steps beyond the text end at the first character.
-  result.step = std::clamp(result.step, -size - 1, size + 1);
   return result;
+}
+
+// A part of a range is a range.
+Ref<Range> slice_of_range(Budget& budget, const Range& range, const Slice& part) {
+  const auto number = [](Integer value) {
+    const auto result = static_cast<std::int64_t>(value);
+    if (result != value)
+      fail_runtime("OverflowError: Python int too large to convert to C ssize_t");
+    return result;
+  };
+  const auto at = [&](std::int64_t i) { return number(range.start + Integer{i} * range.step); };
+  return make<Range>(budget, at(part.start), at(part.stop),
+                     number(Integer{range.step} * part.step));
 }
 
 }  // namespace
@@ -315,11 +328,8 @@ Value Renderer::slice(const Suffix& suffix, const Value& value) {
   }
   if (value.is(Value::Kind::kRange)) {
     const auto& range = value.as<Range>();
-    std::vector<Value> items;
-    for (const std::size_t i : indices(static_cast<std::size_t>(range.length))) {
-      items.push_back(Value::integer(range.at(static_cast<std::int64_t>(i))));
-    }
-    return make_list(budget_, std::move(items));
+    const Slice part = slice_of(&bounds[0], &bounds[1], &bounds[2], range.length);
+    return Value(Value::Kind::kRange, slice_of_range(budget_, range, part).get());
   }
   fail_runtime(str_cat("TypeError: '", type_name(value), "' object is not subscriptable"));
 }

@@ -60,7 +60,7 @@ Value AttributePath::of(Renderer& renderer, const Value& item, const Value* othe
 
 Value ignore_case(Renderer& renderer, const Value& value) {
   if (!value.is_string()) return value;
-  renderer.budget().spend(1 + value.text().size() / 16);
+  renderer.budget().spend_characters(value.text().size());
   return renderer.text(text::python_lower(value.text()));
 }
 

@@ -137,6 +137,7 @@ void fill(Renderer& renderer, Dict& dict, const Arguments& arguments) {
         str_cat("TypeError: dict expected at most 1 argument, got ", arguments.positional.size()));
   }
   for (const Value& source : arguments.positional) {
+    if (source.is_undefined()) fail_undefined(source);
     if (source.is(Kind::kDict)) {
       for (const auto& [key, value] : source.dict().entries) dict.set(key, value);
       continue;

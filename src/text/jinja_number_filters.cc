@@ -181,10 +181,23 @@ Value round(Renderer& /*renderer*/, const Value& value, Arguments& arguments) {
   return Value::number((how == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / scale);
 }
 
+// float(): fails where the filter `float` gives its default.
+double python_float(Renderer& renderer, const Value& value) {
+  if (value.is_undefined()) fail_undefined(value);
+  if (value.is_number()) return value.as_double();
+  if (!value.is_string()) {
+    fail_runtime(str_cat("TypeError: float() argument must be a string or a real number, not '",
+                         type_name(value), "'"));
+  }
+  renderer.budget().spend_bytes(value.text().size());
+  const auto number = parse_float(value.text());
+  if (!number) fail_runtime("ValueError: could not convert string to float");
+  return *number;
+}
+
 Value filesizeformat(Renderer& renderer, const Value& value, Arguments& arguments) {
   const auto [binary] = bind<1>("filesizeformat", arguments, {"binary"});
-  Arguments none;
-  const double bytes = to_float(renderer, value, none).as_double();
+  const double bytes = python_float(renderer, value);
   const bool is_binary = bool_or(binary, false);
   const double base = is_binary ? 1024 : 1000;
   if (bytes == 1) return renderer.text("1 Byte");
@@ -195,7 +208,7 @@ Value filesizeformat(Renderer& renderer, const Value& value, Arguments& argument
                                                        "PiB", "EiB", "ZiB", "YiB"};
   double unit = base * base;
   std::size_t i = 0;
-  while (bytes >= unit && i + 1 < kDecimal.size()) {
+  while (!(bytes < unit) && i + 1 < kDecimal.size()) {  // NaN has the last unit
     unit *= base;
     ++i;
   }

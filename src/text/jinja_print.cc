@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/str_cat.h"
+#include "text/jinja_renderer.h"
 #include "text/python_text.h"
 #include "text/utf8.h"
 
@@ -232,7 +233,11 @@ void ReprWriter::write_nested(const Value& value) {
       write_entries(value.as<Namespace>().attributes);
       out_ += '>';
       return;
-    case Kind::kLoop: out_ += "<LoopContext>"; return;
+    case Kind::kLoop: {
+      auto& loop = value.as<Loop>();
+      out_ += str_cat("<LoopContext ", loop.index0 + 1, "/", loop.length(), ">");
+      return;
+    }
     case Kind::kCallable: out_ += value.as<Callable>().print(); return;
   }
 }

@@ -179,7 +179,14 @@ Renderer::Flow Renderer::execute(const Statement& statement) {
     case Kind::kSet: execute_set(statement); break;
     case Kind::kSetBlock: assign(statement.targets[0], capture_filtered(statement)); break;
     case Kind::kWith: execute_with(statement); break;
-    case Kind::kFilter: write(capture_filtered(statement)); break;
+    case Kind::kFilter: {
+      const Value value = capture_filtered(statement);
+      if (!value.is_string()) {
+        fail_runtime(str_cat("TypeError: expected str instance, ", type_name(value), " found"));
+      }
+      write(value);
+      break;
+    }
     case Kind::kMacro: set(*frame_, statement.macro->id, new_macro(statement)); break;
     case Kind::kCall: execute_call(statement); break;
     case Kind::kScope: execute_scope(statement, frame_); break;

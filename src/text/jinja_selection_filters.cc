@@ -154,7 +154,7 @@ Value slice(Renderer& renderer, const Value& value, Arguments& arguments) {
       std::vector<Value> column(all.begin() + static_cast<std::ptrdiff_t>(begin),
                                 all.begin() + static_cast<std::ptrdiff_t>(begin + size));
       begin += size;
-      if (!fill.is_none() && i >= longer && longer > 0) column.push_back(fill);
+      if (!fill.is_none() && i >= longer) column.push_back(fill);
       result.push_back(make_list(budget, std::move(column)));
     }
     return result;

@@ -18,8 +18,7 @@ constexpr std::size_t kNone = std::string_view::npos;
 
 // Pays for a walk over the text.
 const std::string& walked(Renderer& renderer, const Value& self) {
-  // Four steps a cache line: characters are looked up one by one.
-  renderer.budget().spend(1 + self.text().size() / 16);
+  renderer.budget().spend_characters(self.text().size());
   return self.text();
 }
 

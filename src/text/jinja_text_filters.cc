@@ -18,7 +18,7 @@ using Kind = Value::Kind;
 // str(value) that may be walked character by character.
 std::string walked(Renderer& renderer, const Value& value) {
   std::string text = renderer.print(value);
-  renderer.budget().spend(text.size() / 16);
+  renderer.budget().spend_characters(text.size());
   return text;
 }
 
@@ -219,9 +219,10 @@ Value truncate(Renderer& renderer, const Value& value, Arguments& arguments) {
     fail_runtime(str_cat("AssertionError: expected length >= ", tail_size, ", got ", wanted));
   }
   if (slack < 0) fail_runtime(str_cat("AssertionError: expected leeway >= 0, got ", slack));
+  // Whatever is short enough is given back, lists too.
+  const std::size_t size = jinja::length(renderer.budget(), value);
+  if (static_cast<std::int64_t>(size) <= wanted + slack) return value;
   const std::string& text = require_text(value, "the truncated value");
-  renderer.budget().spend(text.size() / 16);
-  if (static_cast<std::int64_t>(text::count_characters(text)) <= wanted + slack) return value;
   const std::string kept =
       text.substr(0, text::byte_of_character(text, static_cast<std::size_t>(wanted - tail_size)));
   if (bool_or(killwords, false)) return renderer.text(kept + tail);
@@ -254,7 +255,9 @@ Value urlencode(Renderer& renderer, const Value& value, Arguments& arguments) {
   Budget& budget = renderer.budget();
   const bool is_dict = value.is(Kind::kDict);
   if (value.is_string() || !(is_dict || value.is_sequence())) {
-    std::string out = quoted(renderer.print(value), "/", false);
+    const std::string text = renderer.print(value);
+    budget.spend_characters(2 * text.size());
+    std::string out = quoted(text, "/", false);
     budget.check_text(out.size());
     return renderer.text(std::move(out));
   }
@@ -265,6 +268,7 @@ Value urlencode(Renderer& renderer, const Value& value, Arguments& arguments) {
     const std::vector<Value> parts = iterate(budget, pair);
     if (parts.size() != 2) fail_runtime("ValueError: expected pairs of a key and a value");
     if (!out.empty()) out += '&';
+    budget.spend(16);
     out += quoted(renderer.print(parts[0]), "", true) + "=" +
            quoted(renderer.print(parts[1]), "", true);
     budget.check_text(out.size());
@@ -272,30 +276,27 @@ Value urlencode(Renderer& renderer, const Value& value, Arguments& arguments) {
   return renderer.text(std::move(out));
 }
 
+// As MarkupSafe 3.0.4 does: from the first tag or comment that is not closed, all is text.
+std::string without_tags(std::string_view text) {
+  constexpr std::string_view kComment = "<!--";
+  constexpr std::string_view kCommentEnd = "-->";
+  std::string out;
+  while (true) {
+    const std::size_t begin = std::min(text.find('<'), text.size());
+    const bool is_comment = text.substr(begin).starts_with(kComment);
+    const std::string_view closing = is_comment ? kCommentEnd : ">";
+    const std::size_t end = text.find(closing, begin + (is_comment ? kComment.size() : 0));
+    if (begin == text.size() || end == text.npos) return out.append(text);
+    out.append(text.substr(0, begin));
+    text.remove_prefix(end + closing.size());
+  }
+}
+
 // Without comments and tags, white space collapsed.
 Value striptags(Renderer& renderer, const Value& value, Arguments& arguments) {
   bind<0>("striptags", arguments, {});
   const std::string text = walked(renderer, value);
-  std::string plain;
-  for (std::size_t i = 0; i < text.size();) {
-    if (text.compare(i, 4, "<!--") == 0) {
-      const std::size_t end = text.find("-->", i + 4);
-      if (end != std::string::npos) {
-        i = end + 3;
-        continue;
-      }
-    }
-    if (text[i] == '<') {
-      const std::size_t end = text.find('>', i);
-      if (end != std::string::npos) {
-        i = end + 1;
-        continue;
-      }
-      plain.append(text, i);
-      break;
-    }
-    plain += text[i++];
-  }
+  std::string plain = without_tags(text);
   if (plain.find('&') != std::string::npos) {
     fail_runtime("striptags of text with character references is not supported");
   }
