@@ -1,5 +1,5 @@
-// GGUF files of every architecture that is read: logits as llama.cpp computes them, the same from any
-// device, and from the folder that convert writes. tests/data/gguf/tiny was made by
+// GGUF files of every architecture that is read: logits as llama.cpp computes them, the same from
+// any device, and from the folder that convert writes. tests/data/gguf/tiny was made by
 // tests/parity/compare_gguf.py --golden.
 #include <algorithm>
 #include <cmath>
@@ -85,8 +85,7 @@ TEST_P(GgufArchitecture, GivesTheSameFromDisk) {
 TEST_P(GgufArchitecture, GivesTheSameConverted) {
   const testing::TempFolder at;
   convert(file().string(), at.path() / "out", {.load = {.dtype = "float32"}});
-  EXPECT_LE(
-      distance(logits_of(at.path() / "out"), logits_of(file(), {.dtype = "float32"})), 1e-6);
+  EXPECT_LE(distance(logits_of(at.path() / "out"), logits_of(file(), {.dtype = "float32"})), 1e-6);
 }
 
 // Each group of rows is quantized by itself, so that rows in another place would show.
@@ -99,19 +98,20 @@ TEST_P(GgufArchitecture, IsQuantizedOnLoad) {
             1e-6);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Tiny, GgufArchitecture,
-    ::testing::Values(Tiny{"llama", kExact}, Tiny{"mixtral", kExact},
-                      Tiny{"mixtral-q8_0", kEightBits}, Tiny{"qwen2", kExact},
-                      Tiny{"qwen3", kExact}, Tiny{"gemma", kGelu}, Tiny{"gemma2", kGelu},
-                      Tiny{"gemma3", kGelu}, Tiny{"phi3", kExact}, Tiny{"starcoder2", kGelu},
-                      Tiny{"gpt2", kGelu}, Tiny{"gpt2-q8_0", kEightBits}, Tiny{"falcon-7b", kGelu},
-                      Tiny{"falcon-40b", kGelu}, Tiny{"falcon-11b", kGelu}),
-    [](const auto& tested) {
-      std::string name = tested.param.name;
-      std::replace(name.begin(), name.end(), '-', '_');
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(Tiny, GgufArchitecture,
+                         ::testing::Values(Tiny{"llama", kExact}, Tiny{"mixtral", kExact},
+                                           Tiny{"mixtral-q8_0", kEightBits}, Tiny{"qwen2", kExact},
+                                           Tiny{"qwen3", kExact}, Tiny{"gemma", kGelu},
+                                           Tiny{"gemma2", kGelu}, Tiny{"gemma3", kGelu},
+                                           Tiny{"phi3", kExact}, Tiny{"starcoder2", kGelu},
+                                           Tiny{"gpt2", kGelu}, Tiny{"gpt2-q8_0", kEightBits},
+                                           Tiny{"falcon-7b", kGelu}, Tiny{"falcon-40b", kGelu},
+                                           Tiny{"falcon-11b", kGelu}),
+                         [](const auto& tested) {
+                           std::string name = tested.param.name;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace shoehorn

@@ -140,8 +140,7 @@ RowOrder row_order_of(gguf::Layout layout, const gguf::Heads& heads, const gguf:
                       const fs::path& path) {
   if (layout == gguf::Layout::kGroupedQkv) return grouped_order(heads, entry, path);
   if (layout != gguf::Layout::kQueryRows && layout != gguf::Layout::kKeyValueRows) return {};
-  const std::int64_t count =
-      layout == gguf::Layout::kQueryRows ? heads.query : heads.key_value;
+  const std::int64_t count = layout == gguf::Layout::kQueryRows ? heads.query : heads.key_value;
   if (entry.shape.rank() == 0 || entry.shape[0] % (2 * count) != 0) {
     throw FormatError(path, str_cat("tensor ", printable(entry.name), " ", to_string(entry.shape),
                                     ": its rows do not make ", count, " heads of an even size"));
@@ -178,10 +177,10 @@ void add_experts(Checkpoint::Parts& parts, const TensorInfo& stack,
   const Shape& shape = stack.shape;
   if (shape.rank() != 3 || shape.elements() == 0 || experts > kMostExperts ||
       static_cast<std::uint64_t>(shape[0]) != experts) {
-    throw FormatError(parts.path,
-                      str_cat("tensor for ", stack.name, " ", to_string(shape), ": ",
-                              keys.key("expert_count"), " is ", experts,
-                              "; it needs a matrix for each of at most ", kMostExperts));
+    throw FormatError(
+        parts.path,
+        str_cat("tensor for ", stack.name, " ", to_string(shape), ": ", keys.key("expert_count"),
+                " is ", experts, "; it needs a matrix for each of at most ", kMostExperts));
   }
   const std::size_t star = stack.name.find('*');
   std::int64_t expert = 0;
@@ -241,14 +240,14 @@ void add_tensors(Checkpoint::Parts& parts, const OpenedParts& opened, RopeFactor
       }
       const auto name = gguf::hugging_face_name(architecture, entry.name);
       const auto layout = name ? name->layout : gguf::Layout::kSame;
-      TensorInfo info = {.name = name ? name->name : entry.name,
-                         .dtype = entry.dtype,
-                         .shape = entry.shape,
-                         .file = file,
-                         .offset = entry.offset,
-                         .bytes = entry.bytes,
-                         .row_order =
-                             row_order_of(layout, heads, entry, opened.files[file].path())};
+      TensorInfo info = {
+          .name = name ? name->name : entry.name,
+          .dtype = entry.dtype,
+          .shape = entry.shape,
+          .file = file,
+          .offset = entry.offset,
+          .bytes = entry.bytes,
+          .row_order = row_order_of(layout, heads, entry, opened.files[file].path())};
       if (layout == gguf::Layout::kTransposed) transpose(info);
       if (name && info.name.find('*') != std::string::npos) {
         add_experts(parts, info, metadata);

@@ -145,8 +145,7 @@ void add_gemma(const ArchitectureKeys& keys, std::string_view name, Json& json) 
     const double value = keys.find_double(key).value_or(name == "gemma2" ? absent : 0);
     return value > 0 ? Json(value) : Json();
   };
-  json["attn_logit_softcapping"] =
-      name == "gemma2" ? cap("attn_logit_softcapping", 50) : Json();
+  json["attn_logit_softcapping"] = name == "gemma2" ? cap("attn_logit_softcapping", 50) : Json();
   json["final_logit_softcapping"] = cap("final_logit_softcapping", 30);
   if (name != "gemma3") return;
   if (!keys.find_double("rope.freq_base")) json["rope_theta"] = 1e6;
@@ -187,6 +186,8 @@ void add_phi3(const Metadata& metadata, const ArchitectureKeys& keys, const Conf
               Json& json) {
   add_longrope(metadata, keys, tensors, json);
   add_window(keys, json);
+  json["pad_token_id"] =
+      Json();  // else transformers takes 32000, which may be beyond the vocabulary
   const auto head_dim = json["head_dim"].get<std::int64_t>();
   const std::int64_t turned = keys.find_size("rope.dimension_count").value_or(head_dim);
   // The half keeps int(head_dim · factor) from losing one to rounding.

@@ -91,9 +91,9 @@ TEST(HuggingFaceName, NumbersExpertsInEitherForm) {
             "model.layers.1.block_sparse_moe.experts.*.w2.weight");
   EXPECT_EQ(hugging_face_name(mixtral, "blk.1.ffn_gate.12.weight")->name,
             "model.layers.1.block_sparse_moe.experts.12.w1.weight");
-  for (const char* name : {"blk.1.ffn_gate.*.weight", "blk.1.ffn_gate..weight",
-                           "blk.1.ffn_gate.01.weight", "blk.1.ffn_gate.1x.weight",
-                           "blk.1.ffn_gate.weight"}) {
+  for (const char* name :
+       {"blk.1.ffn_gate.*.weight", "blk.1.ffn_gate..weight", "blk.1.ffn_gate.01.weight",
+        "blk.1.ffn_gate.1x.weight", "blk.1.ffn_gate.weight"}) {
     EXPECT_FALSE(hugging_face_name(mixtral, name)) << name;
   }
 }

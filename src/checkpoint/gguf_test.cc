@@ -192,8 +192,7 @@ GgufBuilder mixtral_builder(std::uint32_t said) {
 
 TEST(OpenGguf, NamesEachExpertOfAStack) {
   const TempFolder folder;
-  const Checkpoint::Parts parts =
-      open_gguf(folder.write("m.gguf", mixtral_builder(3).build(480)));
+  const Checkpoint::Parts parts = open_gguf(folder.write("m.gguf", mixtral_builder(3).build(480)));
   ASSERT_EQ(parts.tensors.size(), 4U);
   EXPECT_EQ(parts.tensors.at(0).name, "model.layers.0.block_sparse_moe.gate.weight");
   for (std::size_t expert = 0; expert < 3; ++expert) {

