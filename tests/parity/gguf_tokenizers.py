@@ -13,8 +13,11 @@ USER, UNUSED, BYTE = gguf.TokenType.USER_DEFINED, gguf.TokenType.UNUSED, gguf.To
 
 
 def tokens_of(tokenizer: dict) -> dict[int, str]:
-    by_id = {i: token for token, i in tokenizer["model"]["vocab"].items()}
-    return by_id | {added["id"]: added["content"] for added in tokenizer["added_tokens"]}
+    """A file has every token once: what is added to a vocabulary that has it keeps its first id."""
+    vocab = tokenizer["model"]["vocab"]
+    by_id = {i: token for token, i in vocab.items()}
+    added = {token["id"]: token["content"] for token in tokenizer["added_tokens"]}
+    return by_id | {i: token for i, token in added.items() if vocab.get(token, i) == i}
 
 
 def types_of(tokenizer: dict, tokens: list[str]) -> list[int]:

@@ -234,6 +234,8 @@ def write_gguf(model, out: Path, kind: str = "f32", add_tokenizer=None, one_by_o
     add_metadata(writer, model)
     if add_tokenizer:
         add_tokenizer(writer, config.vocab_size)
+    if config.pad_token_id is not None:
+        writer.add_pad_token_id(config.pad_token_id)
     for name, values in named_values(model).items():
         to = gguf_name(name, layer_names)
         values = laid_out(name, values, config)
