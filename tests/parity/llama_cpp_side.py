@@ -1,7 +1,7 @@
 """llama.cpp's side of a comparison: logits, ids of text, and files of other types.
 
 Through PyPI's llama-cpp-python, or where that is not installed llama-cpp-py-sync, whose wheels bring the
-compiled library along. The key-value cache is float32 and attention is not fused, so that what is left
+compiled library (for glibc 2.38 or newer) along. The key-value cache is float32 and attention is not fused, so that what is left
 of llama.cpp's own rounding is its tables and the type that its products give activations.
 """
 
