@@ -23,10 +23,10 @@ Heads heads_of(const Metadata& metadata);
 
 /// What the config takes from tensors rather than metadata.
 struct ConfigTensors {
-  std::span<const TensorInfo> tensors;     // under Hugging Face's names
-  std::span<const float> rope_divisors;    // rope_freqs.weight, or empty
-  std::span<const float> rope_long = {};   // rope_factors_long.weight: Phi-3's longrope
-  std::span<const float> rope_short = {};  // rope_factors_short.weight
+  std::span<const TensorInfo> tensors = {};   // under Hugging Face's names
+  std::span<const float> rope_divisors = {};  // rope_freqs.weight, or empty
+  std::span<const float> rope_long = {};      // rope_factors_long.weight: Phi-3's longrope
+  std::span<const float> rope_short = {};     // rope_factors_short.weight
 };
 
 /// config.json of general.architecture's class in transformers 4's spelling (rope_theta,
