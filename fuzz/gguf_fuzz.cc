@@ -1,11 +1,13 @@
 // Any bytes as a GGUF file: refused with an Error, or every range lies inside the file and what is
 // made of the metadata is JSON.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -26,8 +28,22 @@ void require(bool holds) {
   if (!holds) std::abort();
 }
 
+/// The one that the file names, or llama.
+const gguf::Architecture& architecture_of(const gguf::Header& header) {
+  const auto has_tensor = [&](std::string_view name) {
+    return std::any_of(header.tensors.begin(), header.tensors.end(),
+                       [&](const gguf::TensorEntry& entry) { return entry.name == name; });
+  };
+  try {
+    return gguf::architecture_named(header.metadata.at_string("general.architecture"), "fuzz.gguf",
+                                    has_tensor);
+  } catch (const shoehorn::Error&) {
+    return gguf::architecture_named("llama", "fuzz.gguf", has_tensor);
+  }
+}
+
 std::vector<TensorInfo> checked_tensors(const gguf::Header& header, std::size_t size) {
-  const gguf::Architecture& llama = gguf::architecture_named("llama", "fuzz.gguf");
+  const gguf::Architecture& architecture = architecture_of(header);
   std::vector<TensorInfo> tensors;
   std::uint64_t covered = 0;
   for (const gguf::TensorEntry& entry : header.tensors) {
@@ -35,7 +51,7 @@ std::vector<TensorInfo> checked_tensors(const gguf::Header& header, std::size_t 
     require(bytes && *bytes == entry.bytes);
     require(entry.offset <= size && entry.bytes <= size - entry.offset);
     covered += entry.bytes;
-    const auto name = gguf::hugging_face_name(llama, entry.name);
+    const auto name = gguf::hugging_face_name(architecture, entry.name);
     TensorInfo info;
     info.name = name ? name->name : entry.name;
     info.dtype = entry.dtype;

@@ -396,7 +396,10 @@ class FolderWriter {
       }
       return add_merged(weight, dtype, *update);
     }
-    if (norms_include_one_ && info->shape.rank() == 1) return add_less_one(weight, dtype);
+    if (weight.is_transposed && is_block(info->dtype)) return add_transposed(weight, dtype);
+    if (norms_include_one_ && weight.path.ends_with("norm.weight")) {
+      return add_less_one(weight, dtype);
+    }
     sources_.push_back({weight.path, dtype, info->shape, [this, info, dtype](const auto& sink) {
                           const RowLayout layout = row_layout(*info);
                           const std::int64_t step = rows_per_piece(*info, kPieceBytes);
@@ -454,7 +457,8 @@ class FolderWriter {
          }});
   }
 
-  /// A quantized matrix [N, K] of a Conv1D, which keeps it as [K, N]: a few columns at a time.
+  /// A matrix [N, K] in blocks, or quantized, of a Conv1D, which keeps it as [K, N]: a few columns
+  /// at a time.
   void add_transposed(const ResolvedWeight& weight, DType dtype) {
     const Shape shape{weight.shape[1], weight.shape[0]};
     sources_.push_back({weight.path, dtype, shape, [this, &weight, dtype](const auto& sink) {
@@ -462,7 +466,7 @@ class FolderWriter {
                           const WeightView view(weight.form, weight.shape, buffer.data(), Device{});
                           const std::int64_t n = weight.shape[0];
                           const std::int64_t k = weight.shape[1];
-                          constexpr std::int64_t kColumns = 64;
+                          constexpr std::int64_t kColumns = 256;  // whole blocks
                           std::vector<float> part(static_cast<std::size_t>(kColumns));
                           std::vector<float> rows(static_cast<std::size_t>(kColumns * n));
                           std::vector<std::byte> packed(packed_bytes(dtype, n).value());
@@ -480,7 +484,7 @@ class FolderWriter {
                               sink(packed);
                             }
                           }
-                          advance(weight.quantized->stored_bytes());
+                          advance(stored_size(weight));
                         }});
   }
 

@@ -12,10 +12,12 @@
 
 #include "base/str_cat.h"
 #include "checkpoint/gguf_config.h"
+#include "checkpoint/gguf_keys.h"
 #include "checkpoint/gguf_names.h"
 #include "checkpoint/gguf_reader.h"
 #include "checkpoint/gguf_tokenizer.h"
 #include "checkpoint/printable.h"
+#include "checkpoint/tensor_stack.h"
 
 namespace shoehorn {
 namespace {
@@ -121,11 +123,24 @@ OpenedParts open_parts(fs::path path) {
   return opened;
 }
 
+/// Queries, keys and values in one matrix, which converters sort.
+RowOrder grouped_order(const gguf::Heads& heads, const gguf::TensorEntry& entry,
+                       const fs::path& path) {
+  const std::int64_t all = heads.query + 2 * heads.key_value;
+  if (entry.shape.rank() == 0 || entry.shape[0] == 0 || entry.shape[0] % all != 0) {
+    throw FormatError(path, str_cat("tensor ", printable(entry.name), " ", to_string(entry.shape),
+                                    ": its rows do not make ", all, " heads"));
+  }
+  if (heads.key_value == 1) return {};  // one group is sorted as it is
+  return {.qkv_groups = heads.key_value, .qkv_heads = all};
+}
+
 /// How the rows of a matrix are stored; checks that heads of an even size divide them.
-RowOrder row_order_of(gguf::RowHeads rows, const gguf::Heads& heads, const gguf::TensorEntry& entry,
+RowOrder row_order_of(gguf::Layout layout, const gguf::Heads& heads, const gguf::TensorEntry& entry,
                       const fs::path& path) {
-  if (rows == gguf::RowHeads::kNone) return {};
-  const std::int64_t count = rows == gguf::RowHeads::kQuery ? heads.query : heads.key_value;
+  if (layout == gguf::Layout::kGroupedQkv) return grouped_order(heads, entry, path);
+  if (layout != gguf::Layout::kQueryRows && layout != gguf::Layout::kKeyValueRows) return {};
+  const std::int64_t count = layout == gguf::Layout::kQueryRows ? heads.query : heads.key_value;
   if (entry.shape.rank() == 0 || entry.shape[0] % (2 * count) != 0) {
     throw FormatError(path, str_cat("tensor ", printable(entry.name), " ", to_string(entry.shape),
                                     ": its rows do not make ", count, " heads of an even size"));
@@ -145,42 +160,100 @@ void check_unique(const Checkpoint::Parts& parts) {
   }
 }
 
-/// Divisors of the RoPE frequencies, which are part of the config in Hugging Face's files.
-std::vector<float> read_rope_divisors(const File& file, const gguf::TensorEntry& entry) {
+/// A stored matrix [out, in] as the [in, out] that a Conv1D has.
+void transpose(TensorInfo& info) {
+  if (info.shape.rank() != 2) return;  // its bias
+  info.strides = {1, info.shape[1]};
+  info.shape = {info.shape[1], info.shape[0]};
+}
+
+/// Adds a stack of experts [experts, N, K] as a matrix [N, K] each, which is how released files
+/// have them; `stack` has a * in its name.
+void add_experts(Checkpoint::Parts& parts, const TensorInfo& stack,
+                 const gguf::Metadata& metadata) {
+  constexpr std::uint64_t kMostExperts = 1 << 16;
+  const gguf::ArchitectureKeys keys(metadata);
+  const auto experts = static_cast<std::uint64_t>(keys.at_size("expert_count"));
+  const Shape& shape = stack.shape;
+  if (shape.rank() != 3 || shape.elements() == 0 || experts > kMostExperts ||
+      static_cast<std::uint64_t>(shape[0]) != experts) {
+    throw FormatError(
+        parts.path,
+        str_cat("tensor for ", stack.name, " ", to_string(shape), ": ", keys.key("expert_count"),
+                " is ", experts, "; it needs a matrix for each of at most ", kMostExperts));
+  }
+  const std::size_t star = stack.name.find('*');
+  std::int64_t expert = 0;
+  for (TensorInfo& matrix :
+       slices_of(stack, shape[0], Shape{shape[1], shape[2]}, /*transposed=*/false)) {
+    matrix.name = stack.name;
+    matrix.name.replace(star, 1, std::to_string(expert++));
+    parts.tensors.push_back(std::move(matrix));
+  }
+}
+
+/// Factors of the RoPE frequencies, which are part of the config in Hugging Face's files.
+struct RopeFactors {
+  std::vector<float> divisors;
+  std::vector<float> long_factors;
+  std::vector<float> short_factors;
+
+  std::vector<float>* find(std::string_view name) {
+    if (name == "rope_freqs.weight") return &divisors;
+    if (name == "rope_factors_long.weight") return &long_factors;
+    if (name == "rope_factors_short.weight") return &short_factors;
+    return nullptr;
+  }
+};
+
+std::vector<float> read_rope_factors(const File& file, const gguf::TensorEntry& entry) {
   constexpr std::size_t kMaxBytes = 1 << 16;
   if (entry.dtype != DType::kF32 || entry.bytes > kMaxBytes) {
     throw UnsupportedError(str_cat(file.path().string(), ": tensor ", entry.name, " is ",
                                    to_string(entry.dtype), " ", to_string(entry.shape),
                                    "; supported is a short F32 vector"));
   }
-  std::vector<float> divisors(entry.bytes / sizeof(float));
-  file.read_at(entry.offset, std::as_writable_bytes(std::span(divisors)));
-  return divisors;
+  std::vector<float> factors(entry.bytes / sizeof(float));
+  file.read_at(entry.offset, std::as_writable_bytes(std::span(factors)));
+  return factors;
 }
 
-/// Tensors under Hugging Face's names; rope_freqs.weight goes to `rope_divisors` instead.
-void add_tensors(Checkpoint::Parts& parts, const OpenedParts& opened,
-                 std::vector<float>& rope_divisors) {
+bool has_tensor(const OpenedParts& opened, std::string_view name) {
+  return std::any_of(opened.headers.begin(), opened.headers.end(), [&](const auto& header) {
+    return std::any_of(header.tensors.begin(), header.tensors.end(),
+                       [&](const gguf::TensorEntry& entry) { return entry.name == name; });
+  });
+}
+
+/// Tensors under Hugging Face's names; factors of RoPE go to `rope` instead.
+void add_tensors(Checkpoint::Parts& parts, const OpenedParts& opened, RopeFactors& rope) {
   const gguf::Metadata& metadata = opened.headers.front().metadata;
   const gguf::Architecture& architecture =
-      gguf::architecture_named(metadata.at_string("general.architecture"), metadata.path());
+      gguf::architecture_named(metadata.at_string("general.architecture"), metadata.path(),
+                               [&](std::string_view name) { return has_tensor(opened, name); });
   const gguf::Heads heads = gguf::heads_of(metadata);
   for (std::uint32_t file = 0; file < opened.headers.size(); ++file) {
     for (const gguf::TensorEntry& entry : opened.headers[file].tensors) {
-      if (entry.name == "rope_freqs.weight") {
-        rope_divisors = read_rope_divisors(opened.files[file], entry);
+      if (std::vector<float>* const factors = rope.find(entry.name)) {
+        *factors = read_rope_factors(opened.files[file], entry);
         continue;
       }
       const auto name = gguf::hugging_face_name(architecture, entry.name);
-      const auto rows = name ? name->rows : gguf::RowHeads::kNone;
-      parts.tensors.push_back(
-          {.name = name ? name->name : entry.name,
-           .dtype = entry.dtype,
-           .shape = entry.shape,
-           .file = file,
-           .offset = entry.offset,
-           .bytes = entry.bytes,
-           .row_order = row_order_of(rows, heads, entry, opened.files[file].path())});
+      const auto layout = name ? name->layout : gguf::Layout::kSame;
+      TensorInfo info = {
+          .name = name ? name->name : entry.name,
+          .dtype = entry.dtype,
+          .shape = entry.shape,
+          .file = file,
+          .offset = entry.offset,
+          .bytes = entry.bytes,
+          .row_order = row_order_of(layout, heads, entry, opened.files[file].path())};
+      if (layout == gguf::Layout::kTransposed) transpose(info);
+      if (name && info.name.find('*') != std::string::npos) {
+        add_experts(parts, info, metadata);
+      } else {
+        parts.tensors.push_back(std::move(info));
+      }
     }
   }
 }
@@ -193,10 +266,12 @@ Checkpoint::Parts open_gguf(const fs::path& path) {
   Checkpoint::Parts parts;
   parts.path = path;
   parts.format = "gguf";
-  std::vector<float> rope_divisors;
-  add_tensors(parts, opened, rope_divisors);
-  parts.config_json =
-      gguf::config_json(metadata, {.tensors = parts.tensors, .rope_divisors = rope_divisors});
+  RopeFactors rope;
+  add_tensors(parts, opened, rope);
+  parts.config_json = gguf::config_json(metadata, {.tensors = parts.tensors,
+                                                   .rope_divisors = rope.divisors,
+                                                   .rope_long = rope.long_factors,
+                                                   .rope_short = rope.short_factors});
   parts.generation_config_json = gguf::generation_config_json(metadata);
   gguf::TokenizerFiles tokenizer = gguf::tokenizer_files(metadata);
   parts.tokenizer_json = std::move(tokenizer.tokenizer_json);

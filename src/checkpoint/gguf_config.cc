@@ -11,94 +11,14 @@
 #include "shoehorn/error.h"
 
 #include "base/str_cat.h"
+#include "checkpoint/gguf_gpt_config.h"
+#include "checkpoint/gguf_keys.h"
 #include "checkpoint/gguf_rope_factors.h"
 
 namespace shoehorn::gguf {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-/// Keys of the architecture: "llama.embedding_length".
-class ArchitectureKeys {
- public:
-  explicit ArchitectureKeys(const Metadata& metadata)
-      : metadata_(metadata), prefix_(str_cat(metadata.at_string("general.architecture"), ".")) {}
-
-  std::string key(std::string_view name) const { return str_cat(prefix_, name); }
-  std::int64_t at_size(std::string_view name) const {
-    return checked(name, metadata_.at_uint(key(name)));
-  }
-  std::optional<std::int64_t> find_size(std::string_view name) const {
-    const auto value = metadata_.find_uint(key(name));
-    if (!value) return std::nullopt;
-    return checked(name, *value);
-  }
-  double at_double(std::string_view name) const { return metadata_.at_double(key(name)); }
-  std::optional<double> find_double(std::string_view name) const {
-    return metadata_.find_double(key(name));
-  }
-  std::optional<std::string_view> find_string(std::string_view name) const {
-    return metadata_.find_string(key(name));
-  }
-
- private:
-  /// Sizes of a model: nothing that a 32-bit integer would not hold.
-  std::int64_t checked(std::string_view name, std::uint64_t value) const {
-    if (value == 0 || value > 0x7FFFFFFF) {
-      throw FormatError(metadata_.path(),
-                        str_cat(key(name), ": ", value, " is not between 1 and 2147483647"));
-    }
-    return static_cast<std::int64_t>(value);
-  }
-
-  const Metadata& metadata_;
-  std::string prefix_;
-};
-
-/// A head count that may be written once, or once a layer.
-std::optional<std::int64_t> find_head_count(const Metadata& metadata, const ArchitectureKeys& keys,
-                                            std::string_view name) {
-  const std::string key = keys.key(name);
-  if (!metadata.is_array(key)) return keys.find_size(name);
-  const auto per_layer = metadata.find_ints(key);
-  if (per_layer->empty()) throw FormatError(metadata.path(), str_cat(key, ": the array is empty"));
-  const std::int64_t first = per_layer->front();
-  if (std::any_of(per_layer->begin(), per_layer->end(), [&](auto n) { return n != first; })) {
-    throw UnsupportedError(str_cat(metadata.path().string(), ": ", key,
-                                   " differs between layers; supported is one count for all"));
-  }
-  if (first <= 0) throw FormatError(metadata.path(), str_cat(key, ": ", first, " is not positive"));
-  return first;
-}
-
-const TensorInfo* find_tensor(std::span<const TensorInfo> tensors, std::string_view name) {
-  const auto found = std::find_if(tensors.begin(), tensors.end(),
-                                  [&](const TensorInfo& tensor) { return tensor.name == name; });
-  return found == tensors.end() ? nullptr : &*found;
-}
-
-bool any_tensor_ends_with(std::span<const TensorInfo> tensors, std::string_view module,
-                          std::string_view suffix) {
-  return std::any_of(tensors.begin(), tensors.end(), [&](const TensorInfo& tensor) {
-    return tensor.name.find(module) != std::string::npos && tensor.name.ends_with(suffix);
-  });
-}
-
-/// The dtype of most elements in plain matrices.
-std::string torch_dtype(std::span<const TensorInfo> tensors) {
-  constexpr std::array<DType, 4> kPlain = {DType::kF32, DType::kF16, DType::kBF16, DType::kF64};
-  std::array<std::uint64_t, kPlain.size()> elements{};
-  for (const TensorInfo& tensor : tensors) {
-    if (tensor.shape.rank() < 2) continue;
-    for (std::size_t i = 0; i < kPlain.size(); ++i) {
-      if (tensor.dtype == kPlain[i]) {
-        elements[i] += static_cast<std::uint64_t>(tensor.shape.elements());
-      }
-    }
-  }
-  const auto most = std::max_element(elements.begin(), elements.end()) - elements.begin();
-  return std::string(dtype_info(kPlain[static_cast<std::size_t>(most)]).torch_name);
-}
 
 /// head_dim: said by the file, or what is left of q_proj's rows for each head.
 std::int64_t head_dim_of(const Metadata& metadata, const ArchitectureKeys& keys, const Heads& heads,
@@ -192,19 +112,6 @@ void add_token_ids(const Metadata& metadata, Json& json) {
   if (const auto id = find_token_id(metadata, "padding_token_id")) json["pad_token_id"] = *id;
 }
 
-/// Rows of the embedding: what the model needs, whatever the vocabulary says.
-std::int64_t vocab_size_of(const Metadata& metadata, const ArchitectureKeys& keys,
-                           std::span<const TensorInfo> tensors) {
-  const TensorInfo* embedding = find_tensor(tensors, "model.embed_tokens.weight");
-  if (embedding != nullptr && embedding->shape.rank() == 2) return embedding->shape[0];
-  if (const auto size = keys.find_size("vocab_size")) return *size;
-  const auto tokens = metadata.find_strings("tokenizer.ggml.tokens");
-  if (tokens) return static_cast<std::int64_t>(tokens->size());
-  throw FormatError(metadata.path(),
-                    str_cat("neither token_embd.weight nor ", keys.key("vocab_size"),
-                            " says how many tokens there are"));
-}
-
 struct Kin {
   std::string_view gguf;
   std::string_view model_type;
@@ -233,28 +140,54 @@ void add_gemma(const ArchitectureKeys& keys, std::string_view name, Json& json) 
                                                json["num_attention_heads"].get<std::int64_t>()
                                          : json["head_dim"].get<std::int64_t>();
   json["sliding_window"] = keys.find_size("attention.sliding_window").value_or(4096);
-  const auto cap = [&](std::string_view key) {
-    const auto value = keys.find_double(key);
-    return value && *value > 0 ? Json(*value) : Json();
+  // The first files of Gemma 2 lack both, and mean what its models have.
+  const auto cap = [&](std::string_view key, double absent) {
+    const double value = keys.find_double(key).value_or(name == "gemma2" ? absent : 0);
+    return value > 0 ? Json(value) : Json();
   };
-  json["attn_logit_softcapping"] = name == "gemma2" ? cap("attn_logit_softcapping") : Json();
-  json["final_logit_softcapping"] = cap("final_logit_softcapping");
+  json["attn_logit_softcapping"] = name == "gemma2" ? cap("attn_logit_softcapping", 50) : Json();
+  json["final_logit_softcapping"] = cap("final_logit_softcapping", 30);
   if (name != "gemma3") return;
   if (!keys.find_double("rope.freq_base")) json["rope_theta"] = 1e6;
   json["rope_local_base_freq"] = keys.find_double("rope.freq_base_swa").value_or(10000.0);
 }
 
-void add_phi3(const Metadata& metadata, const ArchitectureKeys& keys,
-              std::span<const TensorInfo> tensors, Json& json) {
-  if (find_tensor(tensors, "rope_factors_long.weight") != nullptr) {
-    throw UnsupportedError(
-        str_cat(metadata.path().string(),
-                ": rope_factors_long.weight: longrope in GGUF files is not supported yet"));
+/// Files of models without a window say nothing, or 0.
+void add_window(const ArchitectureKeys& keys, Json& json) {
+  const auto window = keys.find_size_or_zero("attention.sliding_window");
+  json["sliding_window"] = window ? Json(*window) : Json();
+}
+
+Json factor_list(std::span<const float> factors) {
+  Json list = Json::array();
+  for (const float factor : factors) list.push_back(static_cast<double>(factor));
+  return list;
+}
+
+void add_longrope(const Metadata& metadata, const ArchitectureKeys& keys,
+                  const ConfigTensors& tensors, Json& json) {
+  if (tensors.rope_long.empty() && tensors.rope_short.empty()) return;
+  if (tensors.rope_long.size() != tensors.rope_short.size()) {
+    throw FormatError(metadata.path(),
+                      str_cat("rope_factors_long.weight has ", tensors.rope_long.size(),
+                              " values, rope_factors_short.weight ", tensors.rope_short.size()));
   }
-  json["sliding_window"] = Json();
-  if (const auto window = keys.find_size("attention.sliding_window")) {
-    json["sliding_window"] = *window;
+  json["original_max_position_embeddings"] = keys.at_size("rope.scaling.original_context_length");
+  Json scaling = {{"rope_type", "longrope"},
+                  {"long_factor", factor_list(tensors.rope_long)},
+                  {"short_factor", factor_list(tensors.rope_short)}};
+  if (const auto factor = keys.find_double("rope.scaling.attn_factor")) {
+    scaling["attention_factor"] = *factor;
   }
+  json["rope_scaling"] = std::move(scaling);
+}
+
+void add_phi3(const Metadata& metadata, const ArchitectureKeys& keys, const ConfigTensors& tensors,
+              Json& json) {
+  add_longrope(metadata, keys, tensors, json);
+  add_window(keys, json);
+  json["pad_token_id"] =
+      Json();  // else transformers takes 32000, which may be beyond the vocabulary
   const auto head_dim = json["head_dim"].get<std::int64_t>();
   const std::int64_t turned = keys.find_size("rope.dimension_count").value_or(head_dim);
   // The half keeps int(head_dim · factor) from losing one to rounding.
@@ -264,9 +197,28 @@ void add_phi3(const Metadata& metadata, const ArchitectureKeys& keys,
   }
 }
 
+/// Mixtral's files call themselves llama's.
+void make_mixtral(const Metadata& metadata, const ArchitectureKeys& keys, Json& json) {
+  for (const char* bias : {"attention_bias", "mlp_bias"}) {
+    if (json[bias].get<bool>()) {
+      throw UnsupportedError(str_cat(metadata.path().string(), ": experts and biases (", bias,
+                                     "): supported mixtures are Mixtral's, which have none"));
+    }
+    json.erase(bias);
+  }
+  json["architectures"] = Json::array({"MixtralForCausalLM"});
+  json["model_type"] = "mixtral";
+  json["sliding_window"] = Json();
+  json["num_local_experts"] = keys.at_size("expert_count");
+  json["num_experts_per_tok"] = keys.at_size("expert_used_count");
+  if (const auto size = keys.find_size("expert_feed_forward_length")) {
+    json["intermediate_size"] = *size;
+  }
+}
+
 /// Turns the config of a llama into that of another architecture that shares most keys with it.
 void make_kin_of_llama(const Metadata& metadata, const ArchitectureKeys& keys,
-                       std::span<const TensorInfo> tensors, Json& json) {
+                       const ConfigTensors& tensors, Json& json) {
   const std::string_view name = metadata.at_string("general.architecture");
   const auto kin =
       std::find_if(kKin.begin(), kKin.end(), [&](const Kin& other) { return other.gguf == name; });
@@ -278,43 +230,27 @@ void make_kin_of_llama(const Metadata& metadata, const ArchitectureKeys& keys,
   json.erase("hidden_act");
   json[std::string(kin->act_key)] = kin->act;
   if (name == "starcoder2") {
-    json["use_bias"] = any_tensor_ends_with(tensors, ".self_attn.", ".bias");
-    json["sliding_window"] = Json();
-    if (const auto window = keys.find_size("attention.sliding_window")) {
-      json["sliding_window"] = *window;
-    }
+    json["use_bias"] = any_tensor_ends_with(tensors.tensors, ".self_attn.", ".bias");
+    add_window(keys, json);
   }
   if (name == "phi3") add_phi3(metadata, keys, tensors, json);
   if (name.starts_with("gemma")) add_gemma(keys, name, json);
 }
 
-}  // namespace
-
-Heads heads_of(const Metadata& metadata) {
+/// Of a LlamaForCausalLM and those that share most keys with it.
+Json llama_config(const Metadata& metadata, const ConfigTensors& tensors) {
   const ArchitectureKeys keys(metadata);
-  const auto query = find_head_count(metadata, keys, "attention.head_count");
-  if (!query) keys.at_size("attention.head_count");  // throws: missing
-  const auto key_value = find_head_count(metadata, keys, "attention.head_count_kv");
-  const Heads heads{.query = *query, .key_value = key_value.value_or(*query)};
-  if (heads.query % heads.key_value != 0) {
-    throw FormatError(metadata.path(), str_cat(heads.query, " attention heads do not divide among ",
-                                               heads.key_value, " key-value heads"));
-  }
-  return heads;
-}
-
-std::string config_json(const Metadata& metadata, const ConfigTensors& tensors) {
-  const ArchitectureKeys keys(metadata);
-  if (metadata.find_uint(keys.key("expert_count")).value_or(0) > 0) {
-    throw UnsupportedError(str_cat(metadata.path().string(), ": ", keys.key("expert_count"),
-                                   ": mixtures of experts in GGUF files are not supported yet"));
-  }
   const Heads heads = heads_of(metadata);
   const std::int64_t hidden_size = keys.at_size("embedding_length");
   const std::int64_t head_dim = head_dim_of(metadata, keys, heads, hidden_size, tensors.tensors);
   const double rope_theta = keys.find_double("rope.freq_base").value_or(10000.0);
   const auto all = tensors.tensors;
   const std::string_view name = metadata.at_string("general.architecture");
+  const bool has_experts = keys.find_size_or_zero("expert_count").has_value();
+  if (has_experts && name != "llama") {
+    throw UnsupportedError(str_cat(metadata.path().string(), ": ", keys.key("expert_count"),
+                                   ": supported mixtures of experts are those of llama files"));
+  }
   Json json = {
       {"architectures", Json::array({"LlamaForCausalLM"})},
       {"model_type", "llama"},
@@ -331,19 +267,45 @@ std::string config_json(const Metadata& metadata, const ConfigTensors& tensors) 
       {"attention_bias", any_tensor_ends_with(all, ".self_attn.", ".bias")},
       {"mlp_bias", any_tensor_ends_with(all, ".mlp.", ".bias")},
       {"tie_word_embeddings", find_tensor(all, "lm_head.weight") == nullptr},
-      {"vocab_size", vocab_size_of(metadata, keys, all)},
-      {"torch_dtype", torch_dtype(all)},
+      {"vocab_size", vocab_size_of(metadata, keys, all, "model.embed_tokens.weight")},
+      {"torch_dtype", torch_dtype_of(all)},
   };
   if (name == "starcoder2") {
     json["norm_epsilon"] = keys.at_double("attention.layer_norm_epsilon");
   } else {
     json["rms_norm_eps"] = keys.at_double("attention.layer_norm_rms_epsilon");
   }
-  if (name != "llama") make_kin_of_llama(metadata, keys, all, json);
+  if (has_experts) {
+    make_mixtral(metadata, keys, json);
+  } else if (name != "llama") {
+    make_kin_of_llama(metadata, keys, tensors, json);
+  }
+  return json;
+}
+
+}  // namespace
+
+Heads heads_of(const Metadata& metadata) {
+  const ArchitectureKeys keys(metadata);
+  const auto query = keys.find_size_of_layers("attention.head_count");
+  if (!query) keys.at_size("attention.head_count");  // throws: missing
+  const auto key_value = keys.find_size_of_layers("attention.head_count_kv");
+  const Heads heads{.query = *query, .key_value = key_value.value_or(*query)};
+  if (heads.query % heads.key_value != 0) {
+    throw FormatError(metadata.path(), str_cat(heads.query, " attention heads do not divide among ",
+                                               heads.key_value, " key-value heads"));
+  }
+  return heads;
+}
+
+std::string config_json(const Metadata& metadata, const ConfigTensors& tensors) {
+  const std::string_view name = metadata.at_string("general.architecture");
+  Json json = name == "gpt2"     ? gpt2_config(metadata, tensors.tensors)
+              : name == "falcon" ? falcon_config(metadata, tensors.tensors)
+                                 : llama_config(metadata, tensors);
   add_token_ids(metadata, json);
   return json.dump(2);
 }
-
 std::string generation_config_json(const Metadata& metadata) {
   Json json = Json::object();
   add_token_ids(metadata, json);

@@ -59,8 +59,9 @@ GgufBuilder kin_builder(const std::string& name) {
       .uint32(name + ".feed_forward_length", 48)
       .uint32(name + ".attention.head_count", 4)
       .uint32(name + ".vocab_size", 100);
-  builder.float32(name + (name == "starcoder2" ? ".attention.layer_norm_epsilon"
-                                               : ".attention.layer_norm_rms_epsilon"),
+  const bool is_layer_norm = name == "starcoder2" || name == "gpt2" || name == "falcon";
+  builder.float32(name + (is_layer_norm ? ".attention.layer_norm_epsilon"
+                                        : ".attention.layer_norm_rms_epsilon"),
                   1e-5F);
   return builder;
 }
@@ -92,6 +93,8 @@ TEST(ConfigJson, SaysOfGemmaWhatItsFileMeans) {
   EXPECT_EQ(config["attn_logit_softcapping"], 50.0);
   EXPECT_EQ(config["final_logit_softcapping"], 30.0);
   EXPECT_EQ(config["hidden_activation"], "gelu_pytorch_tanh");
+  EXPECT_EQ(config_of(kin_builder("gemma2"))["attn_logit_softcapping"], 50.0);
+  EXPECT_EQ(config_of(kin_builder("gemma2"))["final_logit_softcapping"], 30.0);
   const nlohmann::json gemma3 = config_of(kin_builder("gemma3"));
   EXPECT_EQ(gemma3["model_type"], "gemma3_text");
   EXPECT_EQ(gemma3["rope_theta"], 1e6);
@@ -105,9 +108,67 @@ TEST(ConfigJson, OfPhi3MayRotateAPartOfAHead) {
   const nlohmann::json config = config_of(builder);
   EXPECT_EQ(static_cast<int>(8 * config["partial_rotary_factor"].get<double>()), 6);
   EXPECT_TRUE(config["sliding_window"].is_null());
-  const std::vector<TensorInfo> longrope = {tensor("rope_factors_long.weight", {4})};
-  EXPECT_THAT(unsupported_config(kin_builder("phi3"), {.tensors = longrope}),
-              HasSubstr("longrope in GGUF files is not supported yet"));
+}
+
+TEST(ConfigJson, OfPhi3TakesLongropeFromItsTensors) {
+  GgufBuilder builder = kin_builder("phi3");
+  builder.uint32("phi3.rope.scaling.original_context_length", 16)
+      .float32("phi3.rope.scaling.attn_factor", 1.25F)
+      .uint32("phi3.attention.sliding_window", 0);
+  const std::vector<float> more = {1.5F, 2.0F, 4.0F, 8.0F};
+  const std::vector<float> less = {1.0F, 1.0F, 1.5F, 2.0F};
+  const nlohmann::json config = config_of(builder, {.rope_long = more, .rope_short = less});
+  EXPECT_EQ(config["original_max_position_embeddings"], 16);
+  EXPECT_EQ(config["rope_scaling"]["rope_type"], "longrope");
+  EXPECT_EQ(config["rope_scaling"]["long_factor"], nlohmann::json(more));
+  EXPECT_EQ(config["rope_scaling"]["short_factor"], nlohmann::json(less));
+  EXPECT_EQ(config["rope_scaling"]["attention_factor"], 1.25);
+  EXPECT_TRUE(config["sliding_window"].is_null());
+  const Metadata metadata = metadata_of(builder);
+  EXPECT_THAT(message_of<FormatError>([&] { config_json(metadata, {.rope_long = more}); }),
+              HasSubstr("rope_factors_long.weight has 4 values, rope_factors_short.weight 0"));
+}
+
+TEST(ConfigJson, OfExpertsInLlamaFilesIsMixtrals) {
+  GgufBuilder builder = llama_builder();
+  builder.uint32("llama.expert_count", 8).uint32("llama.expert_used_count", 2);
+  const nlohmann::json config = config_of(builder);
+  EXPECT_EQ(config["model_type"], "mixtral");
+  EXPECT_EQ(config["architectures"][0], "MixtralForCausalLM");
+  EXPECT_EQ(config["num_local_experts"], 8);
+  EXPECT_EQ(config["num_experts_per_tok"], 2);
+  const std::vector<TensorInfo> bias = {tensor("model.layers.0.self_attn.q_proj.bias", {32})};
+  EXPECT_THAT(unsupported_config(builder, {.tensors = bias}), HasSubstr("attention_bias"));
+  EXPECT_THAT(unsupported_config(kin_builder("qwen3").uint32("qwen3.expert_count", 8)),
+              HasSubstr("supported mixtures of experts are those of llama files"));
+}
+
+TEST(ConfigJson, OfGpt2HasItsOwnKeys) {
+  const std::vector<TensorInfo> tensors = {tensor("transformer.wte.weight", {90, 32}),
+                                           tensor("transformer.wpe.weight", {40, 32})};
+  const nlohmann::json config = config_of(kin_builder("gpt2"), {.tensors = tensors});
+  EXPECT_EQ(config["model_type"], "gpt2");
+  EXPECT_EQ(config["n_embd"], 32);
+  EXPECT_EQ(config["n_inner"], 48);
+  EXPECT_EQ(config["n_head"], 4);
+  EXPECT_EQ(config["n_positions"], 40);
+  EXPECT_EQ(config["vocab_size"], 90);
+  EXPECT_EQ(config["tie_word_embeddings"], true);
+}
+
+TEST(ConfigJson, OfFalconTellsItsLayoutsApart) {
+  const nlohmann::json seven =
+      config_of(kin_builder("falcon").uint32("falcon.attention.head_count_kv", 1));
+  EXPECT_EQ(seven["model_type"], "falcon");
+  EXPECT_EQ(seven["new_decoder_architecture"], false);
+  EXPECT_EQ(seven["multi_query"], true);
+  GgufBuilder grouped = kin_builder("falcon");
+  grouped.uint32("falcon.attention.head_count_kv", 2);
+  EXPECT_EQ(config_of(grouped)["new_decoder_architecture"], true);
+  EXPECT_EQ(config_of(grouped)["num_kv_heads"], 2);
+  EXPECT_EQ(config_of(grouped)["num_ln_in_parallel_attn"], 1);
+  const std::vector<TensorInfo> norm = {tensor("transformer.h.0.ln_attn.weight", {32})};
+  EXPECT_EQ(config_of(grouped, {.tensors = norm})["num_ln_in_parallel_attn"], 2);
 }
 
 TEST(ConfigJson, HasTheKeysOfALlama) {
@@ -243,12 +304,6 @@ TEST(ConfigJson, RefusesDivisorsItCannotExplain) {
   const std::vector<float> odd = {1.0F, 5.0F, 2.0F, 3.0F};
   EXPECT_THAT(unsupported_config(llama_builder(), {.tensors = {}, .rope_divisors = odd}),
               HasSubstr("rope_freqs.weight holds divisors"));
-}
-
-TEST(ConfigJson, RefusesExperts) {
-  GgufBuilder builder = llama_builder();
-  builder.uint32("llama.expert_count", 8);
-  EXPECT_THAT(unsupported_config(builder), HasSubstr("llama.expert_count: mixtures of experts"));
 }
 
 TEST(ConfigJson, NamesTheMissingKey) {

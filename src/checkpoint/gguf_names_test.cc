@@ -31,9 +31,9 @@ TEST(HuggingFaceName, TranslatesModulesOfLayers) {
 
 TEST(HuggingFaceName, SaysWhichRowsAreInterleaved) {
   const Architecture& llama = architecture_named("llama", "m.gguf");
-  EXPECT_EQ(hugging_face_name(llama, "blk.0.attn_q.weight")->rows, RowHeads::kQuery);
-  EXPECT_EQ(hugging_face_name(llama, "blk.0.attn_k.bias")->rows, RowHeads::kKeyValue);
-  EXPECT_EQ(hugging_face_name(llama, "blk.0.attn_v.weight")->rows, RowHeads::kNone);
+  EXPECT_EQ(hugging_face_name(llama, "blk.0.attn_q.weight")->layout, Layout::kQueryRows);
+  EXPECT_EQ(hugging_face_name(llama, "blk.0.attn_k.bias")->layout, Layout::kKeyValueRows);
+  EXPECT_EQ(hugging_face_name(llama, "blk.0.attn_v.weight")->layout, Layout::kSame);
 }
 
 TEST(HuggingFaceName, KnowsNothingElse) {
@@ -50,7 +50,7 @@ TEST(HuggingFaceName, KnowsNothingElse) {
 TEST(HuggingFaceName, KnowsTheKinOfLlama) {
   const auto name_in = [](const char* architecture, std::string_view gguf_name) {
     const auto name = hugging_face_name(architecture_named(architecture, "m.gguf"), gguf_name);
-    EXPECT_EQ(name ? name->rows : RowHeads::kNone, RowHeads::kNone) << gguf_name;
+    EXPECT_EQ(name ? name->layout : Layout::kSame, Layout::kSame) << gguf_name;
     return name ? name->name : "none";
   };
   EXPECT_EQ(name_in("qwen2", "blk.1.attn_q.bias"), "model.layers.1.self_attn.q_proj.bias");
@@ -66,6 +66,46 @@ TEST(HuggingFaceName, KnowsTheKinOfLlama) {
   EXPECT_EQ(name_in("phi3", "blk.1.ffn_up.weight"), "model.layers.1.mlp.gate_up_proj.weight");
   EXPECT_EQ(name_in("phi3", "blk.1.attn_qkv.weight"), "model.layers.1.self_attn.qkv_proj.weight");
   EXPECT_EQ(name_in("starcoder2", "blk.1.ffn_down.bias"), "model.layers.1.mlp.c_proj.bias");
+}
+
+TEST(HuggingFaceName, TellsTablesOfOneNameApartByTheirTensors) {
+  const auto name_in = [](const char* architecture, bool marked, std::string_view gguf_name) {
+    const auto name = hugging_face_name(
+        architecture_named(architecture, "m.gguf", [&](std::string_view) { return marked; }),
+        gguf_name);
+    return name ? name->name : "none";
+  };
+  EXPECT_EQ(name_in("falcon", false, "blk.1.attn_norm.weight"),
+            "transformer.h.1.input_layernorm.weight");
+  EXPECT_EQ(name_in("falcon", true, "blk.1.attn_norm.weight"), "transformer.h.1.ln_mlp.weight");
+  EXPECT_EQ(name_in("falcon", true, "blk.1.attn_norm_2.bias"), "transformer.h.1.ln_attn.bias");
+  EXPECT_EQ(name_in("llama", true, "blk.1.ffn_gate_inp.weight"),
+            "model.layers.1.block_sparse_moe.gate.weight");
+  EXPECT_EQ(name_in("llama", false, "blk.1.ffn_gate_inp.weight"), "none");
+}
+
+TEST(HuggingFaceName, NumbersExpertsInEitherForm) {
+  const Architecture& mixtral =
+      architecture_named("llama", "m.gguf", [](std::string_view) { return true; });
+  EXPECT_EQ(hugging_face_name(mixtral, "blk.1.ffn_down_exps.weight")->name,
+            "model.layers.1.block_sparse_moe.experts.*.w2.weight");
+  EXPECT_EQ(hugging_face_name(mixtral, "blk.1.ffn_gate.12.weight")->name,
+            "model.layers.1.block_sparse_moe.experts.12.w1.weight");
+  for (const char* name :
+       {"blk.1.ffn_gate.*.weight", "blk.1.ffn_gate..weight", "blk.1.ffn_gate.01.weight",
+        "blk.1.ffn_gate.1x.weight", "blk.1.ffn_gate.weight"}) {
+    EXPECT_FALSE(hugging_face_name(mixtral, name)) << name;
+  }
+}
+
+TEST(HuggingFaceName, SaysHowOlderArchitecturesStoreTheirMatrices) {
+  const Architecture& gpt2 = architecture_named("gpt2", "m.gguf");
+  EXPECT_EQ(hugging_face_name(gpt2, "blk.0.attn_qkv.weight")->name,
+            "transformer.h.0.attn.c_attn.weight");
+  EXPECT_EQ(hugging_face_name(gpt2, "blk.0.attn_qkv.weight")->layout, Layout::kTransposed);
+  EXPECT_EQ(hugging_face_name(gpt2, "position_embd.weight")->name, "transformer.wpe.weight");
+  const Architecture& falcon = architecture_named("falcon", "m.gguf");
+  EXPECT_EQ(hugging_face_name(falcon, "blk.0.attn_qkv.weight")->layout, Layout::kGroupedQkv);
 }
 
 TEST(ArchitectureNamed, ListsWhatItKnows) {

@@ -119,6 +119,110 @@ TEST(OpenGguf, MakesConfigAndTokenizerOfTheMetadata) {
   EXPECT_EQ(nlohmann::json::parse(parts.tokenizer_config_json)["unk_token"], "<unk>");
 }
 
+/// A file with the keys that `name` needs: hidden size 8, `kv` of 4 heads.
+GgufBuilder builder_of(const std::string& name, std::uint32_t kv) {
+  GgufBuilder builder;
+  builder.string("general.architecture", name)
+      .uint32(name + ".block_count", 1)
+      .uint32(name + ".context_length", 16)
+      .uint32(name + ".embedding_length", 8)
+      .uint32(name + ".feed_forward_length", 8)
+      .uint32(name + ".attention.head_count", 4)
+      .uint32(name + ".attention.head_count_kv", kv)
+      .float32(name + ".attention.layer_norm_epsilon", 1e-5F)
+      .float32(name + ".attention.layer_norm_rms_epsilon", 1e-5F)
+      .uint32(name + ".vocab_size", 7);
+  return builder;
+}
+
+TEST(OpenGguf, ShowsGpt2sMatricesAsConv1dHasThem) {
+  const TempFolder folder;
+  GgufBuilder builder = builder_of("gpt2", 4);
+  builder.tensor("blk.0.attn_qkv.weight", {8, 24}, kF32, 0);
+  builder.tensor("blk.0.attn_qkv.bias", {24}, kF32, 768);
+  const Checkpoint::Parts parts = open_gguf(folder.write("m.gguf", builder.build(864)));
+  const TensorInfo& weight = parts.tensors.at(0);
+  EXPECT_EQ(weight.name, "transformer.h.0.attn.c_attn.weight");
+  EXPECT_EQ(weight.shape, (Shape{8, 24}));
+  EXPECT_THAT(weight.strides, ElementsAre(1, 8));
+  EXPECT_EQ(parts.tensors.at(1).shape, (Shape{24}));
+  EXPECT_TRUE(parts.tensors.at(1).strides.empty());
+}
+
+// Hugging Face has groups of two queries, a key and a value; files have q0 q1 q2 q3 k0 k1 v0 v1.
+TEST(OpenGguf, UndoesTheSortingOfFalconsHeads) {
+  const TempFolder folder;
+  GgufBuilder builder = builder_of("falcon", 2);
+  builder.tensor("blk.0.attn_qkv.weight", {8, 16}, kF32, 0);
+  const Checkpoint::Parts parts = open_gguf(folder.write("m.gguf", builder.build(512)));
+  const TensorInfo& weight = parts.tensors.at(0);
+  std::vector<std::int64_t> heads;
+  for (std::int64_t row = 0; row < 16; row += 2) {
+    heads.push_back(stored_row(weight.row_order, 16, row) / 2);
+    EXPECT_EQ(stored_row(weight.row_order, 16, row + 1), 2 * heads.back() + 1);
+  }
+  EXPECT_THAT(heads, ElementsAre(0, 1, 4, 6, 2, 3, 5, 7));
+}
+
+TEST(OpenGguf, LeavesFalconsSingleGroupAsItIs) {
+  const TempFolder folder;
+  GgufBuilder builder = builder_of("falcon", 1);
+  builder.tensor("blk.0.attn_qkv.weight", {8, 12}, kF32, 0);
+  const Checkpoint::Parts parts = open_gguf(folder.write("m.gguf", builder.build(384)));
+  EXPECT_EQ(parts.tensors.at(0).row_order, RowOrder{});
+}
+
+TEST(OpenGguf, RefusesRowsThatMakeNoQueriesKeysAndValues) {
+  const TempFolder folder;
+  GgufBuilder builder = builder_of("falcon", 2);
+  builder.tensor("blk.0.attn_qkv.weight", {8, 12}, kF32, 0);
+  const fs::path file = folder.write("m.gguf", builder.build(384));
+  EXPECT_THAT(message_of<FormatError>([&] { open_gguf(file); }),
+              HasSubstr("blk.0.attn_qkv.weight [12, 8]: its rows do not make 8 heads"));
+}
+
+/// A Mixtral of three experts, `said` of them in the metadata.
+GgufBuilder mixtral_builder(std::uint32_t said) {
+  GgufBuilder builder = builder_of("llama", 2);
+  builder.uint32("llama.expert_count", said).uint32("llama.expert_used_count", 2);
+  builder.tensor("blk.0.ffn_gate_inp.weight", {8, 3}, kF32, 0);
+  builder.tensor("blk.0.ffn_up_exps.weight", {8, 4, 3}, kF32, 96);
+  return builder;
+}
+
+TEST(OpenGguf, NamesEachExpertOfAStack) {
+  const TempFolder folder;
+  const Checkpoint::Parts parts = open_gguf(folder.write("m.gguf", mixtral_builder(3).build(480)));
+  ASSERT_EQ(parts.tensors.size(), 4U);
+  EXPECT_EQ(parts.tensors.at(0).name, "model.layers.0.block_sparse_moe.gate.weight");
+  for (std::size_t expert = 0; expert < 3; ++expert) {
+    const TensorInfo& matrix = parts.tensors.at(expert + 1);
+    EXPECT_EQ(matrix.name,
+              str_cat("model.layers.0.block_sparse_moe.experts.", expert, ".w3.weight"));
+    EXPECT_EQ(matrix.shape, (Shape{4, 8}));
+    EXPECT_EQ(matrix.bytes, 128U);
+    EXPECT_EQ(matrix.offset, parts.tensors.at(0).offset + 96 + 128 * expert);
+  }
+}
+
+TEST(OpenGguf, RefusesAnotherNumberOfExpertsThanTheMetadataSays) {
+  const TempFolder folder;
+  const fs::path file = folder.write("m.gguf", mixtral_builder(4).build(480));
+  EXPECT_THAT(message_of<FormatError>([&] { open_gguf(file); }),
+              HasSubstr("experts.*.w3.weight [3, 4, 8]: llama.expert_count is 4"));
+}
+
+TEST(OpenGguf, RefusesEmptyExperts) {
+  const TempFolder folder;
+  GgufBuilder builder = builder_of("llama", 2);
+  builder.uint32("llama.expert_count", 60000).uint32("llama.expert_used_count", 2);
+  builder.tensor("blk.0.ffn_gate_inp.weight", {8, 3}, kF32, 0);
+  builder.tensor("blk.0.ffn_up_exps.weight", {8, 0, 60000}, kF32, 96);
+  const fs::path file = folder.write("m.gguf", builder.build(480));
+  EXPECT_THAT(message_of<FormatError>([&] { open_gguf(file); }),
+              HasSubstr("experts.*.w3.weight [60000, 0, 8]"));
+}
+
 TEST(OpenGguf, KeepsTheNamesOfTensorsItDoesNotKnow) {
   const TempFolder folder;
   GgufBuilder builder = llama_builder();

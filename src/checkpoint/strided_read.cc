@@ -5,6 +5,10 @@
 #include <cstring>
 #include <vector>
 
+#include "shoehorn/error.h"
+
+#include "base/str_cat.h"
+
 namespace shoehorn {
 namespace {
 
@@ -58,6 +62,13 @@ void read_run(const File& file, const Axis& run, std::size_t item, std::uint64_t
 void read_strided_rows(const File& file, const TensorInfo& info, std::int64_t first,
                        std::int64_t count, std::span<std::byte> out) {
   if (out.empty()) return;
+  // A block holds a run of a stored row: GPT-2's matrices in GGUF files are read as stored, [out,
+  // in], and nobody asks for rows of the other way round.
+  if (is_block(info.dtype)) {
+    throw UnsupportedError(str_cat(file.path().string(), ": tensor ", info.name, " is stored as ",
+                                   to_string(info.dtype),
+                                   " blocks along another dimension than its rows"));
+  }
   const std::size_t item = dtype_info(info.dtype).block_bytes;
   std::vector<Axis> axes = axes_of(info, count);
   if (axes.empty()) axes.push_back({1, 1, 1});

@@ -18,12 +18,27 @@ struct RowOrder {
   /// of n heads, so that within a head of d rows, stored row 2i is row i and stored row 2i + 1 is
   /// row i + d/2.
   std::int64_t interleaved_heads = 0;
+  /// 0, or the groups of a fused projection of qkv_heads heads: Hugging Face has for each group its
+  /// queries, its key and its value, llama.cpp's converters put all queries first, then all keys,
+  /// then all values.
+  std::int64_t qkv_groups = 0;
+  std::int64_t qkv_heads = 0;  // queries, keys and values; a multiple of the groups, 3 or more each
 
   friend bool operator==(const RowOrder&, const RowOrder&) = default;
 };
 
 /// The stored row that holds Hugging Face's row `row` of a matrix with `rows` rows.
 inline std::int64_t stored_row(const RowOrder& order, std::int64_t rows, std::int64_t row) {
+  if (order.qkv_groups != 0) {
+    const std::int64_t head_rows = rows / order.qkv_heads;
+    const std::int64_t group_heads = order.qkv_heads / order.qkv_groups;
+    const std::int64_t queries = group_heads - 2;  // of a group
+    const std::int64_t group = row / head_rows / group_heads;
+    const std::int64_t within = row / head_rows % group_heads;
+    const std::int64_t head =
+        within < queries ? group * queries + within : within * order.qkv_groups + group;
+    return head * head_rows + row % head_rows;
+  }
   if (order.interleaved_heads == 0) return row;
   const std::int64_t head_rows = rows / order.interleaved_heads;
   const std::int64_t head = row / head_rows;

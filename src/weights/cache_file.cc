@@ -32,6 +32,9 @@ std::string source_text(const Checkpoint& checkpoint, const TensorInfo& info) {
   std::string text =
       str_cat(checkpoint.identity_of(info), "\ntensor ", info.name, " ", to_string(info.dtype), " ",
               to_string(info.shape), " heads ", info.row_order.interleaved_heads);
+  if (info.row_order.qkv_groups != 0) {
+    text += str_cat(" groups ", info.row_order.qkv_groups, " of ", info.row_order.qkv_heads);
+  }
   for (const std::int64_t stride : info.strides) text += str_cat(" stride ", stride);
   return text;
 }

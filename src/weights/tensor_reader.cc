@@ -111,6 +111,8 @@ std::int64_t rows_per_piece(const TensorInfo& info, std::size_t piece_bytes) {
   if (info.row_order.interleaved_heads != 0) {
     const std::int64_t head_rows = rows / info.row_order.interleaved_heads;
     piece = std::max(piece / head_rows, std::int64_t{1}) * head_rows;
+  } else if (info.row_order.qkv_groups != 0) {
+    piece = rows / info.row_order.qkv_heads;  // a head lies together, a group does not
   }
   return std::min(piece, rows);
 }
