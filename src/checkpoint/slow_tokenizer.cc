@@ -4,6 +4,7 @@
 #include <array>
 #include <initializer_list>
 #include <map>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "shoehorn/error.h"
@@ -89,7 +90,8 @@ void convert(const fs::path& folder, const TokenizerSettings& settings,
 }
 
 /// In transformers' order: what the files add, the named tokens, those with names of their own,
-/// the extra ones. Of equal texts the first counts.
+/// the extra ones. Of equal texts the first counts, but for extra ones, which transformers adds
+/// once more at the end, with flags of their own.
 void collect_added(const TokenizerSettings& settings, const TokenizerClass& tokenizer_class,
                    SlowTokenizer& out) {
   std::vector<ConfiguredToken> named;
@@ -105,9 +107,11 @@ void collect_added(const TokenizerSettings& settings, const TokenizerClass& toke
   }
   std::unordered_set<std::string_view> names;
   for (const ConfiguredToken& token : named) names.insert(token.content);
-  std::unordered_set<std::string> seen;
+  std::unordered_map<std::string, std::size_t> places;  // among those added
   const auto add = [&](ConfiguredToken token) {
-    if (seen.insert(token.content).second) out.added.push_back(std::move(token));
+    if (places.emplace(token.content, out.added.size()).second) {
+      out.added.push_back(std::move(token));
+    }
   };
   const bool raw = tokenizer_class.name == Name::kGeneric && out.sentencepiece.add_dummy_prefix;
   for (const auto& [id, configured] : settings.added()) {
@@ -118,7 +122,11 @@ void collect_added(const TokenizerSettings& settings, const TokenizerClass& toke
     add(std::move(token));
   }
   for (const ConfiguredToken& token : named) add(token);
-  for (const ConfiguredToken& token : settings.extra() ? *settings.extra() : out.extra) add(token);
+  for (ConfiguredToken token : settings.extra() ? *settings.extra() : out.extra) {
+    token.special = true;
+    add(token);
+    out.added[places.at(token.content)] = token;
+  }
 }
 
 /// The ids that the tokenizers library gives to added tokens.

@@ -94,6 +94,17 @@ class SlowFiles : public testing::Test {
   fs::path folder_;
 };
 
+// transformers adds the tokens of additional_special_tokens once more, as texts without flags: what
+// added_tokens_decoder says of their white space is forgotten.
+TEST(SlowTokenizer, ExtraTokensLoseTheirFlags) {
+  const fs::path folder = data() / "qwen2";
+  const auto read = [&](const char* name) { return read_text_file(folder / name); };
+  const Tokenizer tokenizer = Tokenizer::from_json(
+      slow_tokenizer_json(folder, read("tokenizer_config.json"), read("config.json")), folder);
+  const Ids ids = tokenizer.encode("<|im_start|>  a", {.add_special_tokens = false}).ids;
+  EXPECT_EQ(ids, (Ids{1001, 220, 266}));
+}
+
 constexpr const char* kGpt2 = R"({"tokenizer_class": "GPT2TokenizerFast"})";
 
 TEST_F(SlowFiles, NothingWithoutAVocabulary) {
