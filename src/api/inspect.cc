@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "api/config_alone.h"
 #include "api/prepare.h"
 #include "base/memory_status.h"
 #include "plan/estimate.h"
@@ -165,9 +166,11 @@ Json report_json(const OpenedModel& opened, const RunShape& shape, const Facts& 
 
 }  // namespace
 
-InspectReport inspect(const std::string& model, const LoadOptions& options) {
-  refuse_tiers(options, "inspect");
-  const OpenedModel opened = open_model(model, options);
+InspectReport inspect(const std::string& model, const LoadOptions& load_options) {
+  refuse_tiers(load_options, "inspect");
+  const ModelRequest request = allow_config_alone(model, load_options);
+  const LoadOptions& options = request.options;
+  const OpenedModel opened = open_model(request.model, options);
   const RunShape shape = run_shape(opened, options);
   const Facts facts = gather(opened, shape);
   std::vector<std::string> layers;

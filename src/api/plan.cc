@@ -1,5 +1,6 @@
 #include "shoehorn/plan.h"
 
+#include "api/config_alone.h"
 #include "api/plan_report.h"
 #include "api/prepare.h"
 #include "api/speculation.h"
@@ -10,8 +11,9 @@ namespace shoehorn {
 
 PlanReport plan(const std::string& model, const LoadOptions& options,
                 const PlanOptions& plan_options) {
-  const auto prepared_model = prepare_model(model, options, plan_options.assume, /*measure=*/true,
-                                            planned_draft_bytes(options));
+  const ModelRequest request = allow_config_alone(model, options);
+  const auto prepared_model = prepare_model(request.model, request.options, plan_options.assume,
+                                            /*measure=*/true, planned_draft_bytes(options));
   const PreparedModel& prepared = *prepared_model;
   return {.device_map = prepared.hf_device_map(),
           .text = plan_report_text(prepared, /*unicode=*/true),

@@ -142,6 +142,17 @@ WeightsFile find_weights(const std::filesystem::path& folder) {
   throw FormatError(folder, what);
 }
 
+bool has_weights(const std::filesystem::path& folder) {
+  try {
+    const Candidates found = list_candidates(folder);
+    std::error_code ignored;
+    return !found.safetensors.empty() || !found.indices.empty() || !found.pickles.empty() ||
+           !found.ggufs.empty() || fs::exists(folder / "index.json", ignored);
+  } catch (const FileError&) {
+    return false;
+  }
+}
+
 WeightsFile classify_weights(const std::filesystem::path& file) {
   const std::string extension = file.extension().string();
   if (extension == ".safetensors") return {WeightsKind::kSafetensors, file, {}};

@@ -23,6 +23,9 @@ struct WeightsFile {
 /// several are equally good or nothing is there.
 WeightsFile find_weights(const std::filesystem::path& folder);
 
+/// Whether a folder has a file that could be weights; false where it cannot be read.
+bool has_weights(const std::filesystem::path& folder);
+
 /// The kind of a single file by its name, else by its first bytes. Throws FileError and FormatError
 /// likewise.
 WeightsFile classify_weights(const std::filesystem::path& file);

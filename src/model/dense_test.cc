@@ -78,29 +78,6 @@ TEST_P(DenseFixture, GreedyIdsAreTransformers) {
   EXPECT_EQ(testing::greedy_ids(*load(), golden, want.size()), want);
 }
 
-/// The mean difference, relative to the mean magnitude.
-double mean_distance(const std::vector<float>& got, const std::vector<float>& want) {
-  double difference = 0;
-  double magnitude = 0;
-  for (std::size_t i = 0; i < want.size(); ++i) {
-    difference += std::abs(static_cast<double>(got[i]) - want[i]);
-    magnitude += std::abs(static_cast<double>(want[i]));
-  }
-  return difference / magnitude;
-}
-
-// A matrix that was quantized the wrong way round, or multiplied so, would be more than 1 away;
-// four bits of matrices this small are far from the whole.
-TEST_P(DenseFixture, EightAndFourBitsAreCloseToTheWhole) {
-  const Golden golden(name());
-  const auto want = golden.floats("logits");
-  const BitsAndBytesConfig int8{.load_in_8bit = true};
-  BitsAndBytesConfig nf4{.load_in_4bit = true};
-  nf4.bnb_4bit_quant_type = "nf4";
-  EXPECT_LT(mean_distance(both_prompts(*load({.quantization = int8}), golden), want), 0.1);
-  EXPECT_LT(mean_distance(both_prompts(*load({.quantization = nf4}), golden), want), 0.6);
-}
-
 TEST_P(DenseFixture, PaddedRowsAreTransformers) {
   const Golden golden(name());
   const auto ids = golden.ids("padded_input_ids");

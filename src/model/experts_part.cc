@@ -35,8 +35,10 @@ class ExpertsPart final : public LayerPart {
   }
 
   Module module(DType dtype) const override {
+    // DeepSeek-V3's router is float32 whatever the rest is.
+    const DType router_dtype = c_.correction_bias ? DType::kF32 : dtype;
     Module router{.class_name = c_.router_class,
-                  .parameters = {{"weight", Shape{experts(), c_.hidden_size}, dtype}}};
+                  .parameters = {{"weight", Shape{experts(), c_.hidden_size}, router_dtype}}};
     if (c_.router_bias) router.parameters.push_back({"bias", Shape{experts()}, dtype});
     if (c_.correction_bias) {
       router.buffers = {{"e_score_correction_bias", Shape{experts()}, DType::kF32, true}};

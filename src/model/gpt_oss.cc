@@ -74,6 +74,7 @@ std::unique_ptr<const Architecture> make_gpt_oss(const Config& config) {
   if (!(experts.alpha > 0)) throw config.error("swiglu_alpha", "must be positive");
   c.rope = parse_rope(config, c.max_position_embeddings);
   c.rotary_dim = attention.head_dim;
+  c.float32_norms = true;
   c.kv = {attention.num_key_value_heads, attention.head_dim};
 
   const auto mlp = make_experts(experts, config);

@@ -123,7 +123,10 @@ class PartedDecoder final : public Architecture {
 };
 
 ModuleTree PartedDecoder::module_tree(DType dtype) const {
-  const auto norm = [&] { return norm_module(c_.class_prefix + "RMSNorm", c_.hidden_size, dtype); };
+  const DType norm_dtype = c_.float32_norms && dtype == DType::kF16 ? DType::kF32 : dtype;
+  const auto norm = [&] {
+    return norm_module(c_.class_prefix + "RMSNorm", c_.hidden_size, norm_dtype);
+  };
   Module layers{.class_name = "ModuleList"};
   for (std::size_t i = 0; i < c_.layers.size(); ++i) {
     layers.children.push_back(

@@ -34,6 +34,7 @@ struct PartedDecoderConfig {
   std::vector<PartedLayer> layers;
   /// What files have in place of a part of a path: {".mlp.gate.", ".block_sparse_moe.gate."}.
   std::pair<std::string, std::string> stored_infix = {};
+  bool float32_norms = false;  // in a model that is loaded in float16 (_keep_in_fp32_modules)
   std::vector<std::string> ignored_prefixes = {};  // Architecture::ignored_prefixes()
 };
 

@@ -68,6 +68,10 @@ Module module_list(const Module& layer, std::int64_t count) {
 
 void set_parameter_dtype(Module& module, DType dtype) {
   for (ParameterSpec& parameter : module.parameters) parameter.dtype = dtype;
+  // Gemma's is made in the model's type, the frequencies of rotary embeddings are not.
+  for (BufferSpec& buffer : module.buffers) {
+    if (buffer.name == "embed_scale") buffer.dtype = dtype;
+  }
   for (auto& [name, child] : module.children) set_parameter_dtype(child, dtype);
 }
 

@@ -36,6 +36,7 @@ std::string activation_class(std::string_view hidden_act);
 /// `count` copies of a layer, named by their number.
 Module module_list(const Module& layer, std::int64_t count);
 
+/// Of all parameters below, and of the buffers that transformers gives the model's type.
 void set_parameter_dtype(Module& module, DType dtype);
 
 }  // namespace shoehorn

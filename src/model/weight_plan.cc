@@ -59,15 +59,18 @@ DType load_dtype(const TensorInfo& info, std::optional<DType> dtype) {
   return is_block(info.dtype) ? DType::kF32 : stored_form(info.dtype);
 }
 
-/// The parameters that are not as others: of norms, and matrices stored [in, out].
+/// The parameters that are not as others: of norms, matrices stored [in, out], and those that are
+/// float32 whatever was asked for.
 struct ParameterKinds {
   std::unordered_set<std::string> norms;
+  std::unordered_set<std::string> float32;
   std::unordered_set<std::string> transposed;
 
   void collect(const Module& module, const std::string& prefix) {
     const bool is_norm = module.class_name.find("Norm") != std::string::npos;
     for (const ParameterSpec& parameter : module.parameters) {
       if (is_norm) norms.insert(prefix + parameter.name);
+      if (parameter.dtype == DType::kF32) float32.insert(prefix + parameter.name);
       if (module.class_name == "Conv1D" && parameter.shape.rank() == 2) {
         transposed.insert(prefix + parameter.name);
       }
@@ -335,9 +338,12 @@ class Resolver {
       parameter.quant_type = form.quant_type;
       if (const auto source = sources_.find(path); source != sources_.end()) {
         if (source->second == nullptr) continue;
-        parameter.dtype = form.is_quantized() ? form.dtype
-                          : options_.dtype    ? *options_.dtype
-                                              : stored_form(source->second->dtype);
+        // The tree has the type that was asked for, but for what transformers keeps in float32.
+        if (form.is_quantized()) {
+          parameter.dtype = form.dtype;
+        } else if (!options_.dtype) {
+          parameter.dtype = stored_form(source->second->dtype);
+        }
       } else if (form.is_quantized() || quantized_.contains(path) || gathered_.contains(path)) {
         parameter.dtype = form.dtype;
       }
@@ -363,7 +369,9 @@ class Resolver {
 
   WeightForm form_of(const std::string& path, const TensorInfo& info) const {
     if (!chosen_.contains(path)) {
-      return {.dtype = plain_dtype(info, kinds_.norms.contains(path), options_.dtype)};
+      const bool kept = options_.dtype != DType::kF32 && kinds_.float32.contains(path);
+      return {.dtype = plain_dtype(info, kinds_.norms.contains(path),
+                                   kept ? std::nullopt : options_.dtype)};
     }
     return quantized_form(*options_.quantization, load_dtype(info, options_.dtype));
   }

@@ -4,7 +4,9 @@
     tests/parity/record_module_trees.py tests/data/models/*/config.json > tests/data/module_trees.json
 
 For each config: every module in order of registration with its class, parameters and buffers, the tied
-parameters, the classes that are not split and the base model's prefix. Needs torch and transformers.
+parameters, the classes that are not split and the base model's prefix; and of the model that from_pretrained loads
+in 16 bits, where transformers reads the file's weights as they are: what get_memory_footprint() says, and the
+parameters and buffers that stay float32 all the same. Needs torch and transformers.
 """
 
 from __future__ import annotations
@@ -31,11 +33,27 @@ def module_facts(model: torch.nn.Module) -> list[list]:
     return facts
 
 
+def loaded_facts(folder: Path) -> dict:
+    facts = {}
+    for dtype in (torch.bfloat16, torch.float16):
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        tensors = list(model.named_parameters()) + [
+            (path, b) for path, b in model.named_buffers() if path in model.state_dict()
+        ]
+        facts[str(dtype)[len("torch.") :]] = {
+            "footprint_bytes": model.get_memory_footprint(),
+            "float32": [path for path, tensor in tensors if tensor.dtype == torch.float32],
+        }
+    return facts
+
+
 def model_facts(config_file: Path) -> dict:
     config = transformers.AutoConfig.from_pretrained(config_file.parent)
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    quantized = getattr(config, "quantization_config", None) is not None
     return {
+        "loaded": None if quantized else loaded_facts(config_file.parent),
         "modules": module_facts(model),
         "ties": dict(model._tied_weights_keys or {}) if config.tie_word_embeddings else {},
         "no_split": sorted(model._no_split_modules),
