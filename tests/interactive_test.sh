@@ -101,9 +101,16 @@ class Terminal:
         return before
     def send(self, text):
         os.write(self.fd, text.encode())
-    def end(self):
-        status = os.waitpid(self.pid, 0)[1]
-        return os.waitstatus_to_exitcode(status)
+    def end(self, seconds=120):
+        end = time.time() + seconds
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            if time.time() > end:
+                os.kill(self.pid, signal.SIGKILL)
+                raise AssertionError(("does not end", self.seen))
+            time.sleep(0.02)
 
 program, model = sys.argv[1:]
 arguments = [program, "run", model, "-i", "--ignore-eos", "-n"]
@@ -118,7 +125,10 @@ for columns in (80, 9):
     t.wait_for("字!") if columns == 80 else t.wait_for("!")
     t.send("\x15/save wide%d.json\r" % columns)
     t.wait_for("messages in")
+    # What is typed while nobody reads keys is the terminal's own: Ctrl-C would throw it away.
+    t.wait_for("\x1b[?2004h")
     t.send("half a line\x03")
+    t.wait_for("\x1b[?2004h")
     t.send("\x04")
     assert t.end() == 0
 # A reply that is stopped; the program goes on.
@@ -134,6 +144,7 @@ t.send("\x03")
 t.wait_for("Ctrl-D")
 t.send("/save stopped.json\r")
 t.wait_for("messages in")
+t.wait_for("\x1b[?2004h")
 t.send("/exit\r")
 assert t.end() == 0
 PYTHON
