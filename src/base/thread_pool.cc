@@ -72,7 +72,8 @@ struct ThreadPool::Shared {
     }
     std::unique_lock lock(mutex);
     sleeping.fetch_add(1, std::memory_order_seq_cst);
-    wake.wait(lock, [&] { return number() != seen; });
+    // A worker that comes late to a loop may have seen the number of the end already.
+    wake.wait(lock, [&] { return number() != seen || stop.load(std::memory_order_relaxed); });
     sleeping.fetch_sub(1, std::memory_order_seq_cst);
   }
 

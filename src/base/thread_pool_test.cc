@@ -23,6 +23,14 @@ TEST(ThreadPool, EveryPieceRunsOnce) {
   }
 }
 
+// A worker that was about to enter the last loop when it closed has to end too.
+TEST(ThreadPool, EndsWhileWorkersComeLate) {
+  for (int i = 0; i < 3000; ++i) {
+    ThreadPool pool(4);
+    pool.parallel_for(2, [](std::int64_t, int) {});
+  }
+}
+
 TEST(ThreadPool, RethrowsWhatABodyThrows) {
   ThreadPool pool(3);
   EXPECT_THROW(pool.parallel_for(100,
