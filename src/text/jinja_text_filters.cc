@@ -74,6 +74,9 @@ Value center(Renderer& renderer, const Value& value, Arguments& arguments) {
                                            method_arguments);
 }
 
+// A match costs what several nodes do: it is looked for, and two texts are appended.
+constexpr std::uint64_t kReplacementSteps = 7;
+
 Value replace(Renderer& renderer, const Value& value, Arguments& arguments) {
   const auto [from, to, limit] = bind<3>("replace", arguments, {"old", "new", "count"}, 2);
   Budget& budget = renderer.budget();
@@ -90,6 +93,7 @@ Value replace(Renderer& renderer, const Value& value, Arguments& arguments) {
       if (found == std::string_view::npos) break;
     }
     budget.check_size(out.size() + (found - begin) + fresh.size());
+    budget.spend(kReplacementSteps);
     budget.spend_bytes(fresh.size());
     out.append(text, begin, found - begin);
     out += fresh;
