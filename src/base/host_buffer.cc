@@ -9,6 +9,7 @@
 
 #include "shoehorn/error.h"
 
+#include "base/huge_pages.h"
 #include "base/str_cat.h"
 
 namespace shoehorn {
@@ -37,7 +38,7 @@ HostBuffer::HostBuffer(std::size_t bytes) : bytes_(bytes) {
   data_ = reinterpret_cast<std::byte*>((start + align - 1) / align * align);
   if (huge) {
     // Only whole huge pages: the tail stays in small ones, so that no more is committed than asked.
-    ::madvise(data_, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+    advise_huge_pages(data_, bytes);
   }
 }
 

@@ -119,8 +119,8 @@ TEST_P(HostileTemplate, EndsWithALimitWithinASecond) {
     EXPECT_EQ(error.kind(), TemplateError::Kind::kLimit) << error.what();
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  // Of a process of its own on an idle machine; tests share theirs.
-  EXPECT_LT(seconds.count(), 10.0);
+  // Each takes under 0.4 s alone; with sanitizers, beside other tests, many times that.
+  EXPECT_LT(seconds.count(), 60.0);
 }
 
 INSTANTIATE_TEST_SUITE_P(
