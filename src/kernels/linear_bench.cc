@@ -41,11 +41,12 @@ void bm_linear(benchmark::State& state) {
 }
 
 void shapes(benchmark::internal::Benchmark* benchmark) {
-  // 1.1 B: q and o, gate and up, down, head. 135 M: the same.
-  constexpr std::int64_t kShapes[][2] = {{2048, 2048}, {5632, 2048}, {2048, 5632}, {32000, 2048},
-                                         {576, 576},   {1536, 576},  {576, 1536},  {49152, 576}};
+  // 7 B: q and o, gate and up, down. 1.1 B: q and o, gate and up, down, head. 135 M: the same.
+  constexpr std::int64_t kShapes[][2] = {{4096, 4096}, {11008, 4096}, {4096, 11008}, {2048, 2048},
+                                         {5632, 2048}, {2048, 5632},  {32000, 2048}, {576, 576},
+                                         {1536, 576},  {576, 1536},   {49152, 576}};
   for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32, DType::kQ4_1}) {
-    for (const std::int64_t rows : {1, 2, 4, 8, 16, 64, 512}) {
+    for (const std::int64_t rows : {1, 2, 4, 8, 16, 32, 64, 512}) {
       for (const auto& shape : kShapes) {
         benchmark->Args({static_cast<std::int64_t>(dtype), rows, shape[0], shape[1]});
       }

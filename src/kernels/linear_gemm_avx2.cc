@@ -49,30 +49,31 @@ void multiply_group(const float* w, const float* panel, std::int64_t depth, floa
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) acc[n][v] = _mm256_setzero_ps();
   }
+  const auto turn = [&](std::int64_t k) __attribute__((always_inline)) {
+    __m256 inputs[V];
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) inputs[v] = _mm256_loadu_ps(panel + k * kWidth + v * kLanes);
+    _mm_prefetch(reinterpret_cast<const char*>(panel + (k + kPanelAhead) * kWidth), _MM_HINT_T0);
+#pragma GCC unroll 16
+    for (int n = 0; n < N; ++n) {
+      const __m256 weight = _mm256_set1_ps(w[n * kWidenedStride + k]);
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) acc[n][v] = _mm256_fmadd_ps(weight, inputs[v], acc[n][v]);
+    }
+  };
   for (std::int64_t k0 = 0; k0 < depth; k0 += kPrefetchTurns) {
     const std::byte* line = next.first + next.bytes * k0 / kGemmDepth;
 #pragma GCC unroll 16
     for (int n = 0; n < N; ++n, line += next.row_bytes) {
       _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
     }
-    const std::int64_t end = k0 + kPrefetchTurns < depth ? k0 + kPrefetchTurns : depth;
-    for (std::int64_t k = k0; k < end; ++k) {
-      __m256 inputs[V];
-#pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) {
-        inputs[v] = _mm256_loadu_ps(panel + k * kWidth + v * kLanes);
-        if (v == 0) {
-          _mm_prefetch(reinterpret_cast<const char*>(panel + (k + kPanelAhead) * kWidth),
-                       _MM_HINT_T0);
-        }
-      }
-#pragma GCC unroll 16
-      for (int n = 0; n < N; ++n) {
-        const __m256 weight = _mm256_set1_ps(w[n * kWidenedStride + k]);
-#pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) acc[n][v] = _mm256_fmadd_ps(weight, inputs[v], acc[n][v]);
-      }
+    if (k0 + kPrefetchTurns > depth) {
+      for (std::int64_t k = k0; k < depth; ++k) turn(k);
+      break;
     }
+    // Instructions, not multiply-adds, are short where another thread shares the core.
+#pragma GCC unroll 4
+    for (std::int64_t k = k0; k < k0 + kPrefetchTurns; ++k) turn(k);
   }
   // Each block of the depth is summed apart and then added: shorter sums, smaller errors.
 #pragma GCC unroll 16
