@@ -10,42 +10,10 @@ and measured peaks are further apart than 2 % + 64 MiB, fails the script.
 
 import argparse
 import json
-import os
-import pathlib
-import re
 import subprocess
 import sys
 
-UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-
-
-def parse_size(text):
-    number, unit = re.fullmatch(r"([\d.]+)([KMG]iB)", text).groups()
-    return int(float(number) * UNITS[unit])
-
-
-class Cgroup:
-    """A memory group of its own, removed at the end."""
-
-    def __init__(self, limit):
-        if os.path.exists("/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-            self.path = pathlib.Path("/sys/fs/cgroup/memory") / f"shoehorn-{os.getpid()}"
-            self.path.mkdir()
-            (self.path / "memory.limit_in_bytes").write_text(str(limit))
-        else:
-            self.path = pathlib.Path("/sys/fs/cgroup") / f"shoehorn-{os.getpid()}"
-            self.path.mkdir()
-            (self.path / "memory.max").write_text(str(limit))
-            (self.path / "memory.swap.max").write_text("0")
-
-    def __enter__(self):
-        return self
-
-    def enter(self):
-        (self.path / "cgroup.procs").write_text(str(os.getpid()))
-
-    def __exit__(self, *_):
-        self.path.rmdir()
+from cgroup import Cgroup, parse_size
 
 
 def run(arguments, limit):

@@ -30,7 +30,7 @@ from pathlib import Path
 import child
 import machine
 from llama_shape import SHAPES
-from memory import Cgroup, parse_size
+from cgroup import Cgroup, parse_size
 from report import replace_section
 
 PROBE_BYTES = 3 << 30  # never less than the drive's own cache

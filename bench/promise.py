@@ -6,10 +6,13 @@ predicted with what was measured.
     bench/promise.py --plans 200                      # about a quarter of an hour
     bench/promise.py --plans 60 --seconds 300 --json promise.jsonl
     bench/promise.py --plans 100 --no-time            # memory alone: the machine may be busy
+    bench/promise.py --plans 200 --read-rate 400      # the drive held to 400 MB/s
 
 Of every plan it says: was the process killed; how far apart predicted and measured peak are (held to 2 %
 of the limit + 64 MiB, both ways); how far the measured time of a decode pass is from the predicted one
-(held to 25 % for 90 % of the plans). Half of the models have 0.5 GiB of weights or more. Models are made
+(held to 25 % for 90 % of the plans); small models generate more tokens, so that there is something to
+measure. A shared drive whose rate changes from second to second breaks any prediction of time: --read-rate
+has the group hold it to a rate that it always has. Half of the models have 0.5 GiB of weights or more. Models are made
 in a temporary folder and removed. Needs a writable memory cgroup (v1 or v2, as root); where there is none
 the process gets an RLIMIT_DATA of that size, and its recorded peak is what counts. Exit status 1 where a
 promise was broken.
@@ -29,8 +32,8 @@ import sys
 import tempfile
 import time
 
+from cgroup import Cgroup
 from llama_shape import LlamaShape
-from memory import Cgroup
 
 MIB = 1 << 20
 LARGE = 512 * MIB
@@ -108,11 +111,13 @@ def write_checkpoint(folder, shape, rng):
 class Limit:
     """A control group of that size, or where none can be made an RLIMIT_DATA."""
 
-    def __init__(self, limit):
+    def __init__(self, limit, read_rate, path):
         self.limit = limit
         try:
-            self.group = Cgroup(limit)
+            self.group = Cgroup(limit, read_rate, path)
         except OSError:
+            if read_rate:
+                raise
             self.group = None
 
     def __enter__(self):
@@ -134,21 +139,21 @@ class Limit:
                 time.sleep(0.1)
 
 
-def call(arguments, limit=None):
+def call(arguments, limit=None, read_rate=None, path="."):
     """The command's JSON, and what went wrong where there is none."""
     if limit is None:
         result = subprocess.run(arguments, capture_output=True, text=True)
     else:
-        with Limit(limit) as held:
+        with Limit(limit, read_rate, path) as held:
             result = subprocess.run(arguments, capture_output=True, text=True, preexec_fn=held.enter)
     if result.returncode != 0:
         return None, f"exit {result.returncode}: {result.stderr.strip()[-400:]}"
     return json.loads(result.stdout), None
 
 
-def draw_options(rng):
+def draw_options(rng, size):
     prompt = rng.choice([4, 16, 48, 100])
-    generate = rng.randint(4, 8)
+    generate = rng.randint(4, 8) * max(1, LARGE // size)
     context = prompt + generate + rng.choice([0, 0, 200, 1500])
     batch = rng.choice([1, 1, 1, 2, 4])
     return prompt, generate, batch, [
@@ -163,7 +168,7 @@ def smallest_limit(options, model, flags):
 
 
 def run_plan(options, rng, model, size, cache):
-    prompt, generate, batch, flags = draw_options(rng)
+    prompt, generate, batch, flags = draw_options(rng, size)
     flags = [*flags, "--offload-folder", str(cache)]
     least = smallest_limit(options, model, flags)
     if least is None:
@@ -176,7 +181,8 @@ def run_plan(options, rng, model, size, cache):
         "--repetitions", "1", "--no-probe", "--json",
         *([] if options.no_time else ["--predict"]),
     ]  # fmt: skip
-    result, problem = call(arguments, limit_mib * MIB)
+    read_rate = round(options.read_rate * 1e6) if options.read_rate else None
+    result, problem = call(arguments, limit_mib * MIB, read_rate, model)
     line = {"flags": " ".join(flags[:-2]), "limit_mib": limit_mib, "least_mib": least, "batch": batch,
             "prompt": prompt, "size_mib": size // MIB, "problem": problem}  # fmt: skip
     if problem:
@@ -215,6 +221,7 @@ def main():
     parser.add_argument("--plans-per-model", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after so long")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--read-rate", type=float, help="MB/s that the drive is held to")
     parser.add_argument("--no-time", action="store_true", help="memory alone")
     parser.add_argument("--json", help="a line for every plan goes to this file")
     parser.add_argument("--shoehorn", default="build/release/shoehorn")

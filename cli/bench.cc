@@ -103,6 +103,7 @@ BenchResult measure(const BenchFlags& flags) {
   if (options.max_context == 0) options.max_context = positions;
   options.max_batch = std::max(options.max_batch, flags.batch);
   options.measure_rates = flags.predict;
+  options.predicted_position = flags.prompt_tokens + flags.gen_tokens / 2;
   const Model model = from_pretrained(flags.load.model, options);
   BenchResult result;
   result.batch = flags.batch;

@@ -85,6 +85,9 @@ struct LoadOptions {
   /// Predict from rates measured now, as plan() does, which takes about a second; else from those
   /// of a usual machine. The placement is the same.
   bool measure_rates = false;
+  /// The position of the token whose pass is predicted: attention reads as many. 0: half of
+  /// max_context.
+  std::int64_t predicted_position = 0;
   /// Unexpected tensors in the checkpoint are an error, not a warning.
   bool strict = false;
   /// Told about long work: its name, how many of how many bytes are done. May be empty; called from

@@ -26,6 +26,7 @@ constexpr double kFreeShare = 0.9;
 
 // What a plan measures: enough for the rates to be steady, too little for a person to wait for.
 constexpr std::size_t kMemoryProbeBytes = std::size_t{512} << 20;
+constexpr std::uint64_t kDiskProbeBytes = std::uint64_t{256} << 20;
 constexpr double kDiskProbeSeconds = 0.3;
 
 // Arithmetic of an accelerator that is only assumed: cards of the last years do 100 to 300 16-bit
@@ -239,10 +240,12 @@ void measure_rates(const Checkpoint& checkpoint, const RunShape& shape, Machine&
   }
   if (machine.disk_bytes_per_s > 0) return;
   const File* const largest = largest_file(checkpoint);
-  DiskProbeOptions options{.max_seconds = kDiskProbeSeconds};
+  // A small model is read again in every pass: its rate is not that of one burst.
+  DiskProbeOptions options{.max_seconds = kDiskProbeSeconds, .least_bytes = kDiskProbeBytes};
   if (largest == nullptr || largest->size() < options.read_bytes) return;
   try {
     machine.disk_bytes_per_s = probe_disk(largest->path(), options).drive.bytes_per_s();
+    machine.disk_latency_s = measure_disk_latency(largest->path(), machine.disk_bytes_per_s);
   } catch (const FileError&) {
     // The plan then assumes a usual drive's rate.
   }

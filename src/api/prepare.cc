@@ -104,7 +104,7 @@ std::vector<WeightCost> weight_costs(const ResolvedModel& model, const TierForms
 }
 
 PlanInput plan_input(const OpenedModel& opened, const RunShape& shape, const Machine& machine,
-                     const TierForms& tiers) {
+                     const TierForms& tiers, std::int64_t predicted_position) {
   const ResolvedModel& model = opened.resolved;
   PlanInput input;
   input.tree = &model.tree;
@@ -118,11 +118,15 @@ PlanInput plan_input(const OpenedModel& opened, const RunShape& shape, const Mac
   }
   input.devices = machine.devices;
   input.disk_bytes_per_s = machine.disk_bytes_per_s;
+  input.disk_latency_s = machine.disk_latency_s;
   input.staging_slots = 4;  // at most: the ring evens out groups of different sizes
   input.min_staging_slots = 2;
   // The reader brings a layer at a time.
   input.smallest_stream_unit = StreamUnit::kLayer;
   input.max_context = static_cast<std::size_t>(shape.max_context);
+  // A cache that is half full, as it is on average.
+  input.predicted_position =
+      static_cast<std::size_t>(predicted_position > 0 ? predicted_position : shape.max_context / 2);
   return input;
 }
 
@@ -610,8 +614,8 @@ std::unique_ptr<PreparedModel> place_model(const std::string& model, const LoadO
   } else {
     recall_drive_rate(*prepared->opened.checkpoint, prepared->machine);
   }
-  prepared->plan_input =
-      plan_input(prepared->opened, prepared->shape, prepared->machine, prepared->tiers);
+  prepared->plan_input = plan_input(prepared->opened, prepared->shape, prepared->machine,
+                                    prepared->tiers, options.predicted_position);
   if (measure) {
     measure_products(prepared->opened, prepared->shape, prepared->tiers, prepared->plan_input);
   }

@@ -79,6 +79,7 @@ struct Machine {
   const Accelerator* accelerator(DeviceKey key) const;
   std::map<DeviceKey, PlanDevice> devices;
   double disk_bytes_per_s = 0;
+  double disk_latency_s = 0;
 };
 
 struct PreparedModel {

@@ -6,11 +6,14 @@
 #include <map>
 #include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/checksum.h"
 #include "base/memory_status.h"
+#include "kernels/attention_probe.h"
 #include "kernels/decode_row.h"
+#include "kernels/linear.h"
 #include "kernels/product_probe.h"
 
 namespace shoehorn {
@@ -20,8 +23,54 @@ namespace {
 // activation.
 constexpr double kLoopsOfLayer = 8;
 
-// The probe's own memory.
-constexpr std::size_t kProbeBytes = std::size_t{160} << 20;
+// Without that much for measuring, rates of a usual machine have to do.
+constexpr std::size_t kLeastRoom = std::size_t{4} << 20;
+constexpr std::size_t kMostCacheBytes = std::size_t{16} << 20;
+
+/// Rows of the longest prompt whose products find room for what they need beside the weights.
+std::int64_t rows_within(const OpenedModel& opened, const RunShape& shape, std::int64_t rows,
+                         std::size_t room) {
+  const DecoderShape& decoder = opened.architecture->shape();
+  const auto bytes_of = [&](std::int64_t n) {
+    const auto floats = static_cast<std::size_t>(n * (decoder.widest_input + 64));
+    return linear_workspace_bytes(n, decoder.widest_input, shape.threads) + floats * sizeof(float);
+  };
+  while (rows > 1 && bytes_of(rows) > room) rows /= 2;
+  return rows;
+}
+
+/// Times of every layer; those of one shape are measured once.
+std::vector<AttentionTimes> attention_times(const OpenedModel& opened, const RunShape& shape,
+                                            std::int64_t prompt_rows, std::size_t room,
+                                            const PlanInput& input, ThreadPool& pool) {
+  const DecoderShape& decoder = opened.architecture->shape();
+  using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t>;
+  std::map<Key, AttentionTimes> known;
+  std::vector<AttentionTimes> times;
+  for (const LayerKvShape& layer : decoder.layers) {
+    const auto [at, is_new] =
+        known.try_emplace(Key{layer.num_key_value_heads, layer.head_dim, layer.value_dim});
+    if (is_new) {
+      const AttentionShape one{.kv_dtype = shape.kv_dtype,
+                               .heads = decoder.num_attention_heads,
+                               .kv_heads = layer.num_key_value_heads,
+                               .head_dim = layer.head_dim,
+                               .value_dim = layer.value_dim};
+      const auto seconds = [&](std::int64_t start, std::int64_t queries) {
+        return measure_attention_s(one, start, queries, std::min(kMostCacheBytes, room), pool,
+                                   shape.isa);
+      };
+      at->second.pass_s = static_cast<double>(shape.max_batch) *
+                          seconds(static_cast<std::int64_t>(input.predicted_position), 1);
+      const auto chunks =
+          static_cast<double>(input.prefill_tokens) / static_cast<double>(prompt_rows);
+      const auto middle = static_cast<std::int64_t>(input.prefill_tokens) / 2 - prompt_rows / 2;
+      at->second.prompt_s = chunks * seconds(middle, prompt_rows);
+    }
+    times.push_back(at->second);
+  }
+  return times;
+}
 
 /// Bytes per second that one thread handles of what was streamed.
 struct HandlingRates {
@@ -70,7 +119,9 @@ double handling_s(const ResolvedWeight& weight, const WeightForm& form,
 
 void measure_products(const OpenedModel& opened, const RunShape& shape, const TierForms& tiers,
                       PlanInput& input) {
-  if (memory_status().free_bytes < kProbeBytes) return;
+  // A half of what is free: the rest is the system's and the program's own.
+  const std::size_t room = memory_status().free_bytes / 2;
+  if (room < kLeastRoom) return;
   std::size_t model_bytes = 0;
   for (const WeightCost& cost : input.weights) {
     if (!cost.rows_only) model_bytes += cost.resident_bytes;
@@ -78,10 +129,14 @@ void measure_products(const OpenedModel& opened, const RunShape& shape, const Ti
   std::map<std::string, const ResolvedWeight*> by_path;
   for (const ResolvedWeight& weight : opened.resolved.weights) by_path[weight.path] = &weight;
   ThreadPool pool(shape.threads);
-  const auto prompt_rows = std::min<std::int64_t>(
-      shape.max_rows, static_cast<std::int64_t>(std::max<std::size_t>(input.prefill_tokens, 1)));
+  const auto prompt_rows = rows_within(
+      opened, shape,
+      std::min<std::int64_t>(shape.max_rows, static_cast<std::int64_t>(
+                                                 std::max<std::size_t>(input.prefill_tokens, 1))),
+      room / 2);
   const HandlingRates handling = measure_handling(shape.isa);
-  ProductProbe probe(pool, shape.isa, shape.max_batch, prompt_rows, model_bytes);
+  ProductProbe probe(pool, shape.isa, shape.max_batch, prompt_rows,
+                     std::min(model_bytes, room / 2));
   for (WeightCost& cost : input.weights) {
     if (cost.flops_per_token == 0) continue;
     const ResolvedWeight& weight = *by_path.at(cost.path);
@@ -98,6 +153,7 @@ void measure_products(const OpenedModel& opened, const RunShape& shape, const Ti
     for (auto& [device, tier] : cost.tiers) tier.times = times(tiers.form_of(weight, device));
   }
   input.threads = shape.threads;
+  input.attention_times = attention_times(opened, shape, prompt_rows, room / 2, input, pool);
   input.sync_s_per_layer = kLoopsOfLayer * probe.measure_loop_s();
 }
 

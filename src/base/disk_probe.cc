@@ -212,12 +212,12 @@ void check_options(const DiskProbeOptions& options) {
 
 void measure_drive(const std::vector<File>& files, const std::vector<Piece>& pieces,
                    const DiskProbeOptions& options, DiskProbe& probe) {
-  const auto reader = [&] {
-    return Reader(pieces, options.read_bytes, options.reads_in_flight, options.max_seconds,
-                  /*passes=*/1);
+  const auto reader = [&](std::size_t passes) {
+    return Reader(pieces, options.read_bytes, options.reads_in_flight, options.max_seconds, passes);
   };
   if (options.try_direct && set_direct(files, true)) {
-    Reader direct = reader();
+    const std::uint64_t all = pieces.size() * options.read_bytes;
+    Reader direct = reader(std::max<std::uint64_t>(1, (options.least_bytes + all - 1) / all));
     probe.drive = direct.run();
     probe.direct = direct.error() == 0;
     // Some file systems accept the flag and refuse the reads.
@@ -226,7 +226,7 @@ void measure_drive(const std::vector<File>& files, const std::vector<Piece>& pie
   set_direct(files, false);
   if (probe.direct) return;
   drop_from_page_cache(pieces, options.read_bytes);
-  Reader buffered = reader();
+  Reader buffered = reader(1);
   probe.drive = read_or_throw(buffered);
   if (options.try_direct) {
     probe.note = "O_DIRECT is refused here: read through an emptied page cache instead";
@@ -308,6 +308,33 @@ DiskProbe probe_disk_by_writing(const fs::path& folder, const DiskProbeOptions& 
   DiskProbe probe = probe_disk(str_cat("/proc/self/fd/", fd), options);
   probe.write = write;
   return probe;
+}
+
+double measure_disk_latency(const fs::path& file_or_folder, double bytes_per_s) {
+  constexpr std::size_t kReadBytes = std::size_t{64} << 10;
+  constexpr std::size_t kReads = 25;
+  const std::vector<File> files = open_files(file_or_folder);
+  const std::vector<Piece> pieces =
+      pieces_of(files, {.max_bytes = kReads * kReadBytes, .read_bytes = kReadBytes});
+  if (pieces.empty()) throw FileError(file_or_folder, "too small to measure the drive with");
+  const bool direct = set_direct(files, true);
+  if (!direct) set_direct(files, false);
+  if (!direct) drop_from_page_cache(pieces, kReadBytes);
+  HostBuffer memory(kReadBytes + kAlignment);
+  void* aligned = memory.data();
+  std::size_t room = memory.size();
+  std::align(kAlignment, kReadBytes, aligned, room);
+  std::memset(aligned, 0, kReadBytes);
+  std::vector<double> seconds;
+  for (const Piece& piece : pieces) {
+    const Clock::time_point start = Clock::now();
+    const int error = read_piece(piece, {static_cast<std::byte*>(aligned), kReadBytes});
+    if (error != 0) throw FileError(piece.file->path(), std::strerror(error));
+    seconds.push_back(seconds_between(start, Clock::now()));
+  }
+  const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
+  std::ranges::nth_element(seconds, middle);
+  return std::max(0.0, *middle - static_cast<double>(kReadBytes) / bytes_per_s);
 }
 
 double measure_disk_read(const fs::path& file_or_folder, std::uint64_t bytes) {

@@ -18,6 +18,8 @@ struct DiskProbeOptions {
   std::size_t read_bytes = std::size_t{1} << 20;     ///< a read; a multiple of 4096
   /// 4 to 8 were fastest on that drive; 2 read half as fast, 32 a quarter slower.
   int reads_in_flight = 8;
+  /// A smaller file is read again, past the page cache alone, until it was that many bytes.
+  std::uint64_t least_bytes = 0;
   bool try_direct = true;  ///< false: read through the page cache, emptied of those bytes first
 };
 
@@ -50,6 +52,11 @@ DiskProbe probe_disk(const std::filesystem::path& file_or_folder,
 /// room.
 DiskProbe probe_disk_by_writing(const std::filesystem::path& folder,
                                 const DiskProbeOptions& options = {});
+
+/// Seconds that a read takes on the way to its first byte: the median of small reads one after the
+/// other, past the page cache where the drive allows it, less what their bytes take at
+/// `bytes_per_s`. Throws as probe_disk does.
+double measure_disk_latency(const std::filesystem::path& file_or_folder, double bytes_per_s);
 
 /// The drive's sequential read rate in bytes per second: probe_disk(...).drive over at most
 /// `bytes`.

@@ -28,6 +28,26 @@ TEST(ProbeDisk, ReadsEveryWholePieceOfAFileOnce) {
   EXPECT_EQ(probe_disk(folder.path() / "weights", small_probe()).drive.bytes, 3 * kMiB);
 }
 
+TEST(ProbeDisk, ReadsASmallFileAgainWhereAskedTo) {
+  FakeRoot folder;
+  folder.write("weights", std::string(3 * kMiB, 'w'));
+  DiskProbeOptions options = small_probe();
+  options.least_bytes = 8 * kMiB;
+  const DiskProbe probe = probe_disk(folder.path() / "weights", options);
+  EXPECT_EQ(probe.drive.bytes, (probe.direct ? 9 : 3) * kMiB);
+}
+
+TEST(ProbeDisk, LatencyIsThatOfSmallReads) {
+  FakeRoot folder;
+  folder.write("weights", std::string(3 * kMiB, 'w'));
+  const double latency_s = measure_disk_latency(folder.path() / "weights", 1e12);
+  EXPECT_GT(latency_s, 0);
+  EXPECT_LT(latency_s, 1);
+  EXPECT_EQ(measure_disk_latency(folder.path() / "weights", 1e-3), 0);
+  folder.write("few", "bytes");
+  EXPECT_THROW(measure_disk_latency(folder.path() / "few", 1e9), FileError);
+}
+
 TEST(ProbeDisk, ReadsAllFilesOfAFolder) {
   FakeRoot folder;
   folder.write("a", std::string(kMiB, 'a'));

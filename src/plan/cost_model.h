@@ -48,6 +48,7 @@ class CostModel {
   void group_streams(const Assignment& assignment, StreamUnit unit, int slots, Plan& plan) const;
   void predict(const Assignment& assignment, Plan& plan) const;
   void list_steps(const Assignment& assignment, Plan& plan) const;
+  void add_attention(PlanStep& step) const;
   bool in_host_memory(DeviceKey device) const;
   DeviceKey computed_on(std::size_t weight, DeviceKey device, const Plan& plan) const;
   DeviceRates rates_of(DeviceKey device) const;

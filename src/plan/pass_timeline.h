@@ -16,6 +16,8 @@ struct TimelineStep {
 /// Seconds a pass takes once many follow each other: the drive reads the streamed groups in order,
 /// around the end into the next pass, as soon as the ring has room; the processor takes them in
 /// order as soon as they are read. A group larger than the ring is read when the ring is empty.
-double steady_pass_s(std::span<const TimelineStep> steps, std::size_t ring_bytes);
+/// `latency_s` passes from when a read is asked for to its first byte; others go on meanwhile.
+double steady_pass_s(std::span<const TimelineStep> steps, std::size_t ring_bytes,
+                     double latency_s = 0);
 
 }  // namespace shoehorn

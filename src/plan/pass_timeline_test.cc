@@ -28,6 +28,12 @@ TEST(SteadyPass, OneSlotMakesThemTakeTurns) {
   EXPECT_DOUBLE_EQ(steady_pass_s(steps, 100), 12);
 }
 
+TEST(SteadyPass, LatencyIsHiddenWhereTheNextReadIsAskedForInTime) {
+  const std::vector<TimelineStep> steps = {streamed(5), streamed(5)};
+  EXPECT_DOUBLE_EQ(steady_pass_s(steps, 200, 0.5), 10);
+  EXPECT_DOUBLE_EQ(steady_pass_s(steps, 100, 0.5), 13);
+}
+
 TEST(SteadyPass, AFastDriveHidesBehindTheProcessor) {
   const std::vector<TimelineStep> steps = {streamed(0.5), kResident, streamed(0.5)};
   EXPECT_DOUBLE_EQ(steady_pass_s(steps, 200), 3);

@@ -20,6 +20,13 @@ struct ProductTimes {
   double row_s = 0;   // a row of a long prompt
 };
 
+/// What attention of a layer takes in host memory, for the whole batch. 0: not known; the bytes of
+/// its cache then say it.
+struct AttentionTimes {
+  double pass_s = 0;    // of a decode pass
+  double prompt_s = 0;  // of one prompt of PlanInput::prefill_tokens
+};
+
 /// A weight as it is on one device, where that differs from the others.
 struct TierCost {
   std::size_t resident_bytes = 0;
@@ -86,10 +93,13 @@ struct PlanInput {
   std::vector<std::string> layer_paths = {};
   /// For the declared context and batch; as long as layer_paths, or empty for none.
   std::vector<std::size_t> kv_bytes_per_layer = {};
+  /// As long as layer_paths, or empty for none known.
+  std::vector<AttentionTimes> attention_times = {};
   /// Where weights may be resident. Disk is always there and holds everything. Without an entry for
   /// the CPU nothing is resident in host memory.
   std::map<DeviceKey, PlanDevice> devices = {};
   double disk_bytes_per_s = 0;
+  double disk_latency_s = 0;    // of a read, beside its bytes' time
   int threads = 1;              // of the CPU
   double sync_s_per_pass = 0;   // fixed cost of a pass
   double sync_s_per_layer = 0;  // of a layer: what is not a product with weights
@@ -108,6 +118,7 @@ struct PlanInput {
 
   std::size_t batch = 1;                    // sequences that advance together
   std::size_t max_context = 0;              // what kv_bytes_per_layer was computed for; 0: unknown
+  std::size_t predicted_position = 0;       // of the token that decode_tok_s is predicted for
   std::size_t prefill_tokens = 512;         // the prompt that prefill_tok_s is predicted for
   std::size_t kv_disk_bytes_per_token = 0;  // of layers whose cache lies on disk
 };

@@ -29,6 +29,9 @@ void require_consistent(const PlanInput& input) {
 // A larger ring takes room from weights, which every pass then reads: it has to be worth that much.
 constexpr double kWorthARing = 0.95;
 
+// What a process holds beside the plan differs by some pages from run to run.
+constexpr std::size_t kProcessVaries = 2 * kMiB;
+
 int fewest_slots(const PlanInput& input) {
   return std::min(input.min_staging_slots, input.staging_slots);
 }
@@ -37,9 +40,12 @@ bool fits(const PlanInput& input) {
   return search_placement(CostModel(input), fewest_slots(input)).has_value();
 }
 
-// The smallest limit of the CPU, in whole MiB, with which some map fits; 0 where none helps.
+// The smallest limit of the CPU, in whole MiB, with which some map fits in another process too; 0
+// where none helps.
 std::size_t smallest_cpu_limit(PlanInput input) {
-  std::size_t& limit = input.devices[DeviceKey::cpu()].limit_bytes;
+  PlanDevice& cpu = input.devices[DeviceKey::cpu()];
+  if (cpu.process_bytes > 0) cpu.process_bytes += kProcessVaries;
+  std::size_t& limit = cpu.limit_bytes;
   std::size_t low = limit / kMiB;  // in MiB; does not fit
   std::size_t high = std::max<std::size_t>(low, 1);
   do {

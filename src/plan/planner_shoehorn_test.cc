@@ -303,6 +303,9 @@ TEST(PlanShoehorn, SaysWhatWouldMakeItFit) {
   }
   llama.limit_cpu(needed);
   expect_valid(llama.input, plan_shoehorn(llama.input));
+  // The next process may hold a little more of its own.
+  llama.input.devices[DeviceKey::cpu()].process_bytes += 2 * kMiB;
+  expect_valid(llama.input, plan_shoehorn(llama.input));
   llama.limit_cpu(needed - kMiB);
   EXPECT_THROW(plan_shoehorn(llama.input), PlanError);
 }
@@ -348,6 +351,18 @@ TEST(PlanShoehorn, PredictsMemoryWhereNothingIsStreamed) {
   const std::size_t kv = 8 * 100'000 / 2;        // a cache that is half full
   EXPECT_NEAR(plan.predicted.decode_tok_s,
               20e9 / static_cast<double>(llama.total_bytes - embedding + kv), 1e-6);
+}
+
+TEST(PlanShoehorn, MeasuredAttentionTakesThePlaceOfItsCachesBytes) {
+  Llama llama(8);
+  llama.input.devices[DeviceKey::cpu()].rates = {.memory_bytes_per_s = 20e9, .flops_per_s = 1e12};
+  const Prediction by_bytes = plan_shoehorn(llama.input).predicted;
+  llama.input.attention_times.assign(8, {.pass_s = 0.001, .prompt_s = 0.5});
+  const Prediction measured = plan_shoehorn(llama.input).predicted;
+  const double kv_s = 8 * 100'000 / 2 / 20e9;
+  EXPECT_NEAR(measured.pass_s, by_bytes.pass_s - kv_s + 8 * 0.001, 1e-9);
+  const auto tokens = static_cast<double>(llama.input.prefill_tokens);
+  EXPECT_NEAR(tokens / measured.prefill_tok_s, tokens / by_bytes.prefill_tok_s + 8 * 0.5, 1e-2);
 }
 
 // Whatever the limits, a plan is valid, and one is found wherever everything on disk would be

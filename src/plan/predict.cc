@@ -50,6 +50,20 @@ bool CostModel::in_host_memory(DeviceKey device) const {
   return !device.is_accelerator() || (spec != input_->devices.end() && spec->second.host_memory);
 }
 
+void CostModel::add_attention(PlanStep& step) const {
+  const auto layer = static_cast<std::size_t>(step.layer);
+  if (layer < input_->attention_times.size() && in_host_memory(step.device)) {
+    const AttentionTimes& times = input_->attention_times[layer];
+    step.compute_s += times.pass_s;
+    step.prefill_s += times.prompt_s;
+    if (times.pass_s > 0) return;
+  }
+  if (layer >= input_->kv_bytes_per_layer.size()) return;
+  // A cache that is half full, as it is on average.
+  const auto kv = static_cast<double>(input_->kv_bytes_per_layer[layer]);
+  step.compute_s += kv / 2 / rates_of(step.device).memory_bytes_per_s;
+}
+
 // Layers, and modules outside them, in the order of the tree, which is that of a pass.
 void CostModel::list_steps(const Assignment& assignment, Plan& plan) const {
   const double disk = or_usual(input_->disk_bytes_per_s, kUsualDisk);
@@ -118,12 +132,7 @@ void CostModel::list_steps(const Assignment& assignment, Plan& plan) const {
     }
   }
   for (auto& [node, step] : steps) {
-    if (step.layer >= 0 && !input_->kv_bytes_per_layer.empty()) {
-      // A cache that is half full, as it is on average.
-      const auto kv =
-          static_cast<double>(input_->kv_bytes_per_layer[static_cast<std::size_t>(step.layer)]);
-      step.compute_s += kv / 2 / rates_of(step.device).memory_bytes_per_s;
-    }
+    if (step.layer >= 0) add_attention(step);
     if (step.layer >= 0) step.compute_s += input_->sync_s_per_layer;
     plan.steps.push_back(std::move(step));
   }
@@ -146,16 +155,14 @@ void CostModel::predict(const Assignment& assignment, Plan& plan) const {
   std::vector<TimelineStep> prefill;
   double rows_s = 0;  // embedding rows and caches on disk, which nothing overlaps
   double decode_busy = 0;
-  double prefill_busy = 0;
   for (const PlanStep& step : plan.steps) {
     const auto found = slot_bytes.find(step.path);
     const std::size_t slot = found == slot_bytes.end() ? 0 : found->second;
     decode.push_back({.compute_s = step.compute_s, .read_s = step.read_s, .ring_bytes = slot});
     prefill.push_back({.compute_s = step.prefill_s, .read_s = step.read_s, .ring_bytes = slot});
-    if (slot == 0) rows_s += step.read_s;
+    if (slot == 0 && step.read_s > 0) rows_s += input_->disk_latency_s + step.read_s;
     p.disk_s += step.read_s;
     decode_busy += step.compute_s;
-    prefill_busy += step.prefill_s;
   }
   // Keys and values on disk are read while their layer waits for them.
   const double kv_s = static_cast<double>(input_->kv_disk_bytes_per_token) /
@@ -169,8 +176,11 @@ void CostModel::predict(const Assignment& assignment, Plan& plan) const {
   p.busy_s = decode_busy;
   p.sync_s = input_->sync_s_per_pass + hops * input_->sync_s_per_hop;
   const auto tokens = static_cast<double>(std::max<std::size_t>(input_->prefill_tokens, 1));
-  const double decode_s = std::max(steady_pass_s(decode, ring) + rows_s, p.link_s) + p.sync_s;
-  const double prefill_s = std::max(steady_pass_s(prefill, ring) + rows_s, p.link_s) + p.sync_s;
+  const auto steady_s = [&](const std::vector<TimelineStep>& steps) {
+    return steady_pass_s(steps, ring, input_->disk_latency_s);
+  };
+  const double decode_s = std::max(steady_s(decode) + rows_s, p.link_s) + p.sync_s;
+  const double prefill_s = std::max(steady_s(prefill) + rows_s, p.link_s) + p.sync_s;
   p.pass_s = decode_s;
   if (decode_s > 0) p.decode_tok_s = static_cast<double>(input_->batch) / decode_s;
   if (prefill_s > 0) p.prefill_tok_s = tokens / prefill_s;
