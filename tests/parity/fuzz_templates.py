@@ -211,6 +211,10 @@ class Count:
         self.show = show
         self.last = ""
 
+    def report(self, done: str) -> None:
+        """A line of progress, while the differences go to the standard output as they are found."""
+        print(f"{done}: {self.renderings} renderings, {self.differences} differences", file=sys.stderr, flush=True)
+
     def check(self, source: str, line: dict, expected: str | Exception, found: dict) -> None:
         self.renderings += 1
         failed = isinstance(expected, Exception)
@@ -254,9 +258,10 @@ def main() -> int:
             found = ours(args.program, [source], [lines])[0]
             for row in zip(lines, theirs(source, lines), found, strict=True):
                 count.check(path.name, *row)
+            count.report(path.name)
     else:
         grammar = template_grammar.Grammar(rng)
-        for _ in range(0, args.count, BATCH):
+        for done in range(0, args.count, BATCH):
             expressions = [grammar.any_expression(2) for _ in range(BATCH * 2 // 3)]
             sources = [f"{PRELUDE}{{{{ {expression} }}}}" for expression in expressions]
             sources += [grammar.template() for _ in range(BATCH - len(sources))]
@@ -274,6 +279,7 @@ def main() -> int:
                     count.check(source, *row)
                 if i < len(expressions) and not isinstance(expected[i][0], Exception):
                     grammar.learn(expressions[i])
+            count.report(f"{done + BATCH} templates")
     print(
         f"jinja2 {jinja2.__version__}, seed {args.seed}: {count.renderings} renderings, {count.failures} of them fail "
         f"in both, {count.left_out} use what shoehorn leaves out, {count.addresses} print an address; "
