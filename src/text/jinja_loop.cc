@@ -75,6 +75,12 @@ bool Loop::advance() {
   return true;
 }
 
+bool Loop::next(const Value& self, Value& pair) {
+  if (!advance()) return false;
+  pair = make_tuple(renderer.budget(), {current, self});
+  return true;
+}
+
 std::size_t Loop::length() {
   while (fetch()) {
   }

@@ -8,8 +8,8 @@ The first form makes templates out of a grammar of everything that docs and temp
 (template_grammar.py) and renders each over four sets of variables. The second renders the real templates
 over random conversations. jinja2 runs in transformers' own environment: its sandbox, extensions, tojson,
 namespace and dict, its copies of reasoning texts. Where both fail, the messages are not compared. What
-shoehorn leaves out on purpose ("not supported", a limit) is counted apart, and so is what prints an
-address. The exit code is 1 where a rendering differs, or only one of the two fails. Needs jinja2 3.1.6 and
+shoehorn leaves out on purpose ("not supported", a limit, escaped text that is no longer a plain text) is
+counted apart, and so is what prints an address. The exit code is 1 where a rendering differs, or only one of the two fails. Needs jinja2 3.1.6 and
 transformers 5.24.
 """
 
@@ -20,11 +20,13 @@ import datetime
 import json
 import pathlib
 import random
+import re
 import subprocess
 import sys
 import tempfile
 
 import jinja2
+import markupsafe
 from transformers.utils import chat_template_utils
 
 import random_text  # beside this file
@@ -34,6 +36,9 @@ NOW = "2025-03-07T09:05:04"
 BATCH = 120
 # What expressions of random templates refer to.
 PRELUDE = "{% set ns = namespace(c=0) %}{% macro f(a, b=2) %}{{ a }}{{ b }}{% endmacro %}{% macro g(a, b=a) %}{{ a }}{% endmacro %}"
+
+
+ESCAPES = re.compile(r"\b(e|escape|forceescape|safe)\b")
 
 
 class FixedClock(datetime.datetime):
@@ -64,6 +69,27 @@ def theirs(source: str, lines: list[dict]) -> list[str | Exception]:
         except Exception as error:  # noqa: BLE001
             out.append(error)
     return out
+
+
+def theirs_as_plain_text(source: str, line: dict) -> str | Exception:
+    """The same where escaped text is text like any other, and not a Markup that escapes what is added to it."""
+    try:
+        environment = chat_template_utils._cached_compile_jinja_template(source).environment
+    except Exception as error:  # noqa: BLE001
+        return error
+    kept = dict(environment.filters)
+    for name in ("e", "escape", "forceescape"):
+        environment.filters[name] = lambda value: str(markupsafe.escape(str(value)))
+    environment.filters["safe"] = str
+    try:
+        variables = {"messages": [], "tools": None, "documents": None, "add_generation_prompt": False, **line}
+        variables["messages"] = chat_template_utils._alias_reasoning_fields(variables["messages"])
+        return environment.from_string(source).render(**variables)
+    except Exception as error:  # noqa: BLE001
+        return error
+    finally:
+        environment.filters.clear()
+        environment.filters.update(kept)
 
 
 def run(program: str, model: pathlib.Path, lines: list[dict]) -> list[dict] | str:
@@ -230,6 +256,11 @@ class Count:
         if error is not None and ("not supported" in error["message"] or error["kind"] == "limit"):
             self.left_out += 1
             return
+        if ESCAPES.search(source):
+            plain = theirs_as_plain_text(source, line)
+            if isinstance(plain, Exception) if error is not None else plain == found.get("text"):
+                self.left_out += 1
+                return
         self.differences += 1
         if self.differences > self.show or source == self.last:
             return
