@@ -17,7 +17,7 @@ namespace {
 
 using Kind = Expression::Kind;
 
-constexpr std::uint64_t kFailureSteps = 100;  // what throwing costs beside other steps
+constexpr std::uint64_t kFailureSteps = 1000;  // what throwing costs beside other steps
 
 bool is_open(const ExpressionPtr& operand) {
   return operand != nullptr && operand->is_open;

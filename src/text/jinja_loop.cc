@@ -76,6 +76,8 @@ bool Loop::advance() {
 }
 
 bool Loop::next(const Value& self, Value& pair) {
+  constexpr std::uint64_t kPairSteps = 4;
+  renderer.budget().spend(kPairSteps);
   if (!advance()) return false;
   pair = make_tuple(renderer.budget(), {current, self});
   return true;
