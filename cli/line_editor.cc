@@ -54,6 +54,11 @@ int next_byte(int timeout_ms) {
   return got == 0 ? KeyReader::kClosed : byte;
 }
 
+bool is_input_waiting() {
+  pollfd input{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+  return ::poll(&input, 1, 0) > 0;
+}
+
 void wake_up(int) {}
 
 }  // namespace
@@ -137,7 +142,8 @@ LineEditor::Result LineEditor::edit(std::string_view prompt, std::string& line) 
   drawn_width_ = 0;
   Result result = Result::kLine;
   while (true) {
-    draw(prompt);
+    // Of what comes faster than it can be drawn, as text pasted without brackets, the end is shown.
+    if (!is_input_waiting()) draw(prompt);
     const KeyPress press = keys.next();
     if (press.key == Key::kSuspend) {
       leave_line(prompt);

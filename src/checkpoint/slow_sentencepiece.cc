@@ -127,10 +127,14 @@ Json bpe_model(const std::optional<std::string>& unk, bool byte_fallback, bool i
           {"ignore_merges", ignore_merges}};
 }
 
-Json unigram_model(std::int32_t unk_id, bool byte_fallback) {
-  return {{"type", "Unigram"},
-          {"unk_id", unk_id < 0 ? Json() : Json(unk_id)},
-          {"byte_fallback", byte_fallback}};
+/// transformers hands the scores of the classes it knows to the model as they are, and those of all
+/// others through the text of a tokenizer.json.
+Json unigram_model(std::int32_t unk_id, bool byte_fallback, bool exact_scores) {
+  Json model = {{"type", "Unigram"},
+                {"unk_id", unk_id < 0 ? Json() : Json(unk_id)},
+                {"byte_fallback", byte_fallback}};
+  if (exact_scores) model["exact_scores"] = true;
+  return model;
 }
 
 Json decoders(bool bytes, bool strip) {
@@ -223,7 +227,7 @@ void convert_t5(const Model& model, const TokenizerSettings& settings, SlowToken
   if (!model.precompiled_charsmap.empty()) out.normalizer = precompiled(model.precompiled_charsmap);
   out.pre_tokenizer = word_metaspace("always");
   out.decoder = metaspace("always", true);
-  out.model = unigram_model(2, false);
+  out.model = unigram_model(2, false, true);
 }
 
 void convert_xlm_roberta(const Model& model, const TokenizerSettings& settings,
@@ -247,7 +251,7 @@ void convert_xlm_roberta(const Model& model, const TokenizerSettings& settings,
   const std::string_view scheme = settings.bool_or("add_prefix_space", true) ? "always" : "never";
   out.pre_tokenizer = word_metaspace(scheme);
   out.decoder = metaspace(scheme, true);
-  out.model = unigram_model(3, false);
+  out.model = unigram_model(3, false, true);
 }
 
 /// Names that the settings give to pieces: placeholders of the model that became tokens.
@@ -318,7 +322,7 @@ void convert_generic(const Model& model, const TokenizerSettings& settings, Slow
     ScoredPieces pieces;
     pieces.add_from(model, 0);
     out.vocabulary = std::move(pieces).vocabulary();
-    out.model = unigram_model(model.unk_id, model.byte_fallback);
+    out.model = unigram_model(model.unk_id, model.byte_fallback, false);
   }
   out.normalizer = generic_normalizer(model, legacy);
   Json parts = Json::array();

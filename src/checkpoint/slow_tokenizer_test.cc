@@ -105,6 +105,22 @@ TEST(SlowTokenizer, ExtraTokensLoseTheirFlags) {
   EXPECT_EQ(ids, (Ids{1001, 220, 266}));
 }
 
+// transformers' own classes keep the model's scores; those of other models go through JSON, which
+// the tokenizers library reads with an error in the last place: of sixteen a's and five, it
+// decides.
+TEST(SlowTokenizer, ScoresAreExactForClassesThatTransformersKnows) {
+  const Tokenizer alone = load(data() / "unigram-alone");
+  EXPECT_EQ(alone.encode("aaaaaaaaaaaaaaaaaaaaa", {.add_special_tokens = false}).ids,
+            (Ids{262, 262, 262, 262, 347, 262}));
+  for (const auto& [name, exact] :
+       {std::pair{"t5", true}, {"xlm-roberta", true}, {"unigram-alone", false}}) {
+    const fs::path folder = data() / name;
+    const std::string json =
+        slow_tokenizer_json(folder, read_if_there(folder / "tokenizer_config.json"), "");
+    EXPECT_EQ(json.find("\"exact_scores\":true") != json.npos, exact) << name;
+  }
+}
+
 constexpr const char* kGpt2 = R"({"tokenizer_class": "GPT2TokenizerFast"})";
 
 TEST_F(SlowFiles, NothingWithoutAVocabulary) {

@@ -107,10 +107,13 @@ HttpAnswer Client::with_retries(const std::string& what,
   for (int failures = 0;;) {
     std::string why;
     double asked_s = -1;
+    bool may_come_later = false;
     try {
       HttpAnswer answer = attempt();
       if (!may_pass(answer.status)) return answer;
-      why = str_cat("the server answers ", answer.status);
+      why = str_cat("the server answers ", answer.status,
+                    answer.status == 429 ? ": too many requests" : "");
+      may_come_later = answer.status == 429;
       asked_s = std::min(answer.retry_after_s, kLongestRetryAfter_s);
     } catch (const ConnectionError& error) {
       why = error.what();
@@ -123,7 +126,11 @@ HttpAnswer Client::with_retries(const std::string& what,
     }
     if (++failures >= options_.attempts) {
       throw Error(str_cat(what, ": given up after ", failures, " attempts: ", why,
-                          "; the same command goes on where this one stopped"));
+                          "; the same command goes on where this one stopped",
+                          !may_come_later ? ""
+                          : options_.token.empty()
+                              ? ". Later, or with HF_TOKEN set, more are allowed"
+                              : ". Later more are allowed"));
     }
     const double wait_s = std::max(asked_s, delay_s);
     if (options_.on_note) {

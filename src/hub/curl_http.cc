@@ -143,18 +143,23 @@ bool is_final(CURLcode code) {
   }
 }
 
+struct Certificates {
+  std::string variable;  // that names them
+  std::string path;      // empty: none
+};
+
 /// Certificates to trust in place of the system's: the variables that the curl program and Python's
-/// clients know, and libcurl by itself does not. Empty: none.
-std::string environment_certificates() {
+/// clients know, and libcurl by itself does not. The first that is set counts.
+Certificates environment_certificates() {
   for (const char* name : {"CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"}) {
     const char* path = std::getenv(name);
-    if (path != nullptr && *path != '\0') return path;
+    if (path != nullptr && *path != '\0') return {name, path};
   }
-  return "";
+  return {};
 }
 
 void set_certificates(CURL* curl) {
-  const std::string path = environment_certificates();
+  const std::string path = environment_certificates().path;
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) {
     curl_easy_setopt(curl, CURLOPT_CAPATH, path.c_str());
@@ -167,12 +172,15 @@ void set_certificates(CURL* curl) {
 
 /// What to do about a failure that no second try changes.
 std::string advice(CURLcode code) {
-  if (code == CURLE_SSL_CACERT_BADFILE) {
-    return str_cat(": ", printable(environment_certificates()),
-                   " (CURL_CA_BUNDLE, REQUESTS_CA_BUNDLE or SSL_CERT_FILE) is no file of "
-                   "certificates");
+  const auto [variable, path] = environment_certificates();
+  if (code == CURLE_SSL_CACERT_BADFILE && !path.empty()) {
+    return str_cat(": ", variable, " is ", printable(path), ", which is no file of certificates");
   }
   if (code != CURLE_PEER_FAILED_VERIFICATION) return "";
+  if (!path.empty()) {
+    return str_cat("; trusted are the certificates of ", printable(path), ", which ", variable,
+                   " names: one of who signed this server's has to be there");
+  }
   return "; where a company's own authority signs, SSL_CERT_FILE names the file with its "
          "certificate";
 }

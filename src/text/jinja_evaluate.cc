@@ -65,13 +65,23 @@ Ref<Range> slice_of_range(Budget& budget, const Range& range, const Slice& part)
 
 Value Renderer::evaluate(const Expression& expression) {
   const Nested nested(*this, expression.at);
+  if (expression.folds && !is_folding_) {
+    Folded folded = fold(expression);
+    return evaluate_rest(expression, std::move(folded.value), folded.used);
+  }
+  return evaluate_rest(expression, {}, 0);
+}
+
+// Without the first operands, or suffixes, of which `value` was made.
+Value Renderer::evaluate_rest(const Expression& expression, Value value, std::size_t first) {
+  if (first == kWhole) return value;
   switch (expression.kind) {
     case Kind::kNone: return {};
     case Kind::kBool: return Value::boolean(expression.boolean);
     case Kind::kInteger: return Value::integer(expression.integer);
     case Kind::kFloat: return Value::number(expression.number);
     case Kind::kString: return constant(expression.constant);
-    case Kind::kName: return lookup(expression.name);
+    case Kind::kName: return is_folding_ ? fail_folding() : lookup(expression.name);
     case Kind::kList:
     case Kind::kTuple: return evaluate_list(expression);
     case Kind::kDict: return evaluate_dict(expression);
@@ -79,12 +89,12 @@ Value Renderer::evaluate(const Expression& expression) {
     case Kind::kNegative: return negative(evaluate(*expression.operands[0]));
     case Kind::kPositive: return positive(evaluate(*expression.operands[0]));
     case Kind::kAnd:
-    case Kind::kOr: return evaluate_logic(expression);
+    case Kind::kOr: return evaluate_logic(expression, std::move(value), first);
     case Kind::kConcat: return evaluate_concat(expression);
-    case Kind::kArithmetic: return evaluate_arithmetic(expression);
+    case Kind::kArithmetic: return evaluate_arithmetic(expression, std::move(value), first);
     case Kind::kCompare: return evaluate_compare(expression);
     case Kind::kConditional: return evaluate_conditional(expression);
-    case Kind::kSuffixes: return evaluate_suffixes(expression);
+    case Kind::kSuffixes: return evaluate_suffixes(expression, std::move(value), first);
   }
   return {};
 }
@@ -106,12 +116,11 @@ Value Renderer::evaluate_dict(const Expression& expression) {
   return Value(Value::Kind::kDict, dict.get());
 }
 
-Value Renderer::evaluate_logic(const Expression& expression) {
+Value Renderer::evaluate_logic(const Expression& expression, Value value, std::size_t first) {
   const bool stops_at = expression.kind == Kind::kOr;
-  Value value;
-  for (const ExpressionPtr& operand : expression.operands) {
-    value = evaluate(*operand);
-    if (is_true(value) == stops_at) break;
+  for (std::size_t i = first; i < expression.operands.size(); ++i) {
+    if (i > 0 && is_true(value) == stops_at) break;
+    value = evaluate(*expression.operands[i]);
   }
   return value;
 }
@@ -134,17 +143,22 @@ Value Renderer::evaluate_concat(const Expression& expression) {
   return text(std::move(out));
 }
 
-Value Renderer::evaluate_arithmetic(const Expression& expression) {
-  Value value = evaluate(*expression.operands[0]);
-  for (std::size_t i = 0; i < expression.operators.size(); ++i) {
-    const Value right = evaluate(*expression.operands[i + 1]);
-    at_ = expression.at;
-    const Operator op = expression.operators[i];
-    value = op == Operator::kModulo && value.is_string()
-                ? text(format_percent(*this, value.text(), right))
-                : arithmetic(budget_, op, value, right);
+Value Renderer::evaluate_arithmetic(const Expression& expression, Value value, std::size_t first) {
+  if (first == 0) value = evaluate(*expression.operands[first++]);
+  for (std::size_t i = first; i < expression.operands.size(); ++i) {
+    value = operate(expression, i, value);
   }
   return value;
+}
+
+// left, operator i - 1, operand i.
+Value Renderer::operate(const Expression& expression, std::size_t i, const Value& left) {
+  const Value right = evaluate(*expression.operands[i]);
+  at_ = expression.at;
+  const Operator op = expression.operators[i - 1];
+  return op == Operator::kModulo && left.is_string()
+             ? text(format_percent(*this, left.text(), right))
+             : arithmetic(budget_, op, left, right);
 }
 
 Value Renderer::evaluate_compare(const Expression& expression) {
@@ -161,19 +175,21 @@ Value Renderer::evaluate_compare(const Expression& expression) {
 Value Renderer::evaluate_conditional(const Expression& expression) {
   if (is_true(evaluate(*expression.operands[1]))) return evaluate(*expression.operands[0]);
   if (expression.operands[2] != nullptr) return evaluate(*expression.operands[2]);
+  if (is_folding_) fail_folding();
   return make_undefined(budget_, str_cat("the inline if-expression on line ", expression.at.line,
                                          " evaluated to false and no else section was defined."));
 }
 
-Value Renderer::evaluate_suffixes(const Expression& expression) {
-  Value value = evaluate(*expression.operands[0]);
+// `first` counts the operand that the suffixes follow.
+Value Renderer::evaluate_suffixes(const Expression& expression, Value value, std::size_t first) {
+  if (first == 0) value = evaluate(*expression.operands[first++]);
   const std::vector<Suffix>& suffixes = expression.suffixes;
-  for (std::size_t i = 0; i < suffixes.size(); ++i) {
+  for (std::size_t i = first - 1; i < suffixes.size(); ++i) {
     const Suffix& suffix = suffixes[i];
     budget_.spend(1);
     // A method that is called at once needs no object of its own.
     if (suffix.kind == Suffix::Kind::kAttribute && i + 1 < suffixes.size() &&
-        suffixes[i + 1].kind == Suffix::Kind::kCall) {
+        suffixes[i + 1].kind == Suffix::Kind::kCall && !is_folding_) {
       const Method* method = find_method(value, suffix.name);
       if (method != nullptr && method->run != nullptr) {
         Arguments arguments = evaluate_arguments(suffixes[i + 1].arguments);
@@ -199,6 +215,7 @@ Value Renderer::apply(const Suffix& suffix, const Value& value) {
     }
     case Suffix::Kind::kSlice: return slice(suffix, value);
     case Suffix::Kind::kCall: {
+      if (is_folding_) fail_folding();
       Arguments arguments = evaluate_arguments(suffix.arguments);
       at_ = suffix.at;
       return call(value, std::move(arguments));
@@ -219,6 +236,7 @@ Value Renderer::apply(const Suffix& suffix, const Value& value) {
 }
 
 Value Renderer::apply_filter(const Suffix& suffix, const Value& value) {
+  if (is_folding_ && takes_context(suffix)) fail_folding();
   if (suffix.builtin == nullptr) {
     fail_runtime(str_cat("TemplateRuntimeError: No filter named '", suffix.name, "' found."));
   }
@@ -251,20 +269,28 @@ Arguments Renderer::evaluate_arguments(const std::vector<Argument>& arguments) {
     Value value = evaluate(*argument.value);
     switch (argument.kind) {
       case Argument::Kind::kPositional: result.positional.push_back(std::move(value)); break;
-      case Argument::Kind::kNamed: {
-        for (const auto& [name, ignored] : result.named) {
-          if (name == argument.name) {
-            fail_runtime(str_cat("SyntaxError: keyword argument repeated: ", name));
-          }
-        }
-        result.named.emplace_back(argument.name, std::move(value));
-        break;
-      }
+      case Argument::Kind::kNamed: add_named(result, argument.name, std::move(value)); break;
       case Argument::Kind::kList: spread_list(result, value); break;
-      case Argument::Kind::kMapping: spread_mapping(result, value); break;
+      case Argument::Kind::kMapping:
+        if (is_folding_) {
+          fold_mapping(result, value);
+        } else {
+          spread_mapping(result, value);
+        }
+        break;
     }
   }
   return result;
+}
+
+void Renderer::add_named(Arguments& out, const std::string& name, Value value) const {
+  for (auto& [known, old] : out.named) {
+    if (known != name) continue;
+    if (!is_folding_) fail_runtime(str_cat("SyntaxError: keyword argument repeated: ", name));
+    old = std::move(value);
+    return;
+  }
+  out.named.emplace_back(name, std::move(value));
 }
 
 void Renderer::spread_list(Arguments& out, const Value& value) {
@@ -287,6 +313,10 @@ Value Renderer::slice(const Suffix& suffix, const Value& value) {
     bounds.push_back(operand == nullptr ? Value() : evaluate(*operand));
   }
   at_ = suffix.at;
+  return is_folding_ ? fold_slice(value, bounds) : slice(value, bounds);
+}
+
+Value Renderer::slice(const Value& value, const std::vector<Value>& bounds) {
   if (value.is_undefined()) fail_undefined(value);
   const auto indices = [&](std::size_t size) {
     const auto length = static_cast<std::int64_t>(size);

@@ -1,4 +1,5 @@
 // The parser: tokens, limits, expressions.
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -130,6 +131,7 @@ Expression Parser::new_expression(Kind kind) {
 }
 
 ExpressionPtr Parser::finish(Expression expression) {
+  mark_constant(expression);
   return std::make_unique<const Expression>(std::move(expression));
 }
 
@@ -445,6 +447,14 @@ Suffix Parser::slice_or_item() {
 Suffix Parser::call() {
   Suffix result = new_suffix(Suffix::Kind::kCall);
   result.arguments = call_arguments();
+  // What jinja2 compiles to is no Python then.
+  std::vector<std::string_view> names;
+  for (const Argument& argument : result.arguments) {
+    if (argument.kind == Argument::Kind::kNamed) names.push_back(argument.name);
+  }
+  std::ranges::sort(names);
+  const auto repeated = std::ranges::adjacent_find(names);
+  if (repeated != names.end()) fail_here(str_cat("keyword argument repeated: ", *repeated));
   return result;
 }
 

@@ -370,7 +370,9 @@ class PercentFormatter {
       conversion(format, i, out);
       budget.check_text(out.size());
     }
-    const bool is_mapping = value_.is(Kind::kDict) || value_.is(Kind::kList);
+    // Whatever has items by Python's measure may be left over.
+    const bool is_mapping = value_.is(Kind::kDict) || value_.is(Kind::kList) ||
+                            value_.is(Kind::kRange) || value_.is(Kind::kUndefined);
     if (!used_mapping_ && !is_mapping && next_ < count()) {
       fail_runtime("TypeError: not all arguments converted during string formatting");
     }

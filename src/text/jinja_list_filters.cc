@@ -56,6 +56,8 @@ Value first(Renderer& renderer, const Value& value, Arguments& arguments) {
   Value result;
   if (value.is(Kind::kGenerator)) {
     if (value.as<Generator>().next(result)) return result;
+  } else if (value.is(Kind::kLoop)) {
+    if (value.as<Loop>().next(value, result)) return result;
   } else {
     const std::vector<Value> items = iterate(renderer.budget(), value);
     if (!items.empty()) return items.front();
@@ -63,9 +65,15 @@ Value first(Renderer& renderer, const Value& value, Arguments& arguments) {
   return make_undefined(renderer.budget(), "No first item, sequence was empty.");
 }
 
+bool is_reversible(const Value& value) {
+  return !value.is(Kind::kGenerator) && !value.is(Kind::kLoop);
+}
+
 Value last(Renderer& renderer, const Value& value, Arguments& arguments) {
   bind<0>("last", arguments, {});
-  if (value.is(Kind::kGenerator)) fail_runtime("TypeError: 'generator' object is not reversible");
+  if (!is_reversible(value)) {
+    fail_runtime(str_cat("TypeError: '", type_name(value), "' object is not reversible"));
+  }
   const std::vector<Value> items = iterate(renderer.budget(), value);
   if (!items.empty()) return items.back();
   return make_undefined(renderer.budget(), "No last item, sequence was empty.");
@@ -87,6 +95,7 @@ Value reverse(Renderer& renderer, const Value& value, Arguments& arguments) {
     for (const Value& item : items) out += item.text();
     return renderer.text(std::move(out));
   }
+  if (!is_reversible(value)) return make_list(budget, std::move(items));
   return Value(Kind::kGenerator,
                make<Generator>(budget, [items = std::move(items)] { return items; }).get());
 }

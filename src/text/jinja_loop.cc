@@ -75,6 +75,14 @@ bool Loop::advance() {
   return true;
 }
 
+bool Loop::next(const Value& self, Value& pair) {
+  constexpr std::uint64_t kPairSteps = 4;
+  renderer.budget().spend(kPairSteps);
+  if (!advance()) return false;
+  pair = make_tuple(renderer.budget(), {current, self});
+  return true;
+}
+
 std::size_t Loop::length() {
   while (fetch()) {
   }

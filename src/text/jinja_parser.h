@@ -11,6 +11,9 @@
 
 namespace shoehorn::jinja {
 
+/// Fills is_open, is_odd and folds of an expression whose operands have theirs (jinja_folding.cc).
+void mark_constant(Expression& expression);
+
 class Parser {
  public:
   explicit Parser(std::string_view source);

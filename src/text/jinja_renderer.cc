@@ -172,7 +172,9 @@ Renderer::Flow Renderer::execute(const Statement& statement) {
   switch (statement.kind) {
     case Kind::kText: write(std::string_view(statement.text)); break;
     case Kind::kOutput:
-      for (const ExpressionPtr& expression : statement.expressions) write(evaluate(*expression));
+      for (const ExpressionPtr& expression : statement.expressions) {
+        write(evaluate_output(*expression));
+      }
       break;
     case Kind::kIf: return execute_if(statement);
     case Kind::kFor: execute_for(statement); break;

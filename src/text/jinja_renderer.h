@@ -36,6 +36,8 @@ struct Loop : Object {
   bool advance();
   bool has_next();
   std::size_t length();
+  /// What Python's next(loop) gives: a step, and the pair of its item and the loop, `self`.
+  bool next(const Value& self, Value& pair);
   /// loop.name; undefined where there is none.
   Value attribute(std::string_view name);
 
@@ -128,20 +130,38 @@ class Renderer {
   void assign_attribute(const Target& target, const Value& value);
 
   Value evaluate(const Expression& expression);
-  Value evaluate_logic(const Expression& expression);
+  Value evaluate_logic(const Expression& expression, Value value, std::size_t first);
   Value evaluate_concat(const Expression& expression);
-  Value evaluate_arithmetic(const Expression& expression);
+  Value evaluate_arithmetic(const Expression& expression, Value value, std::size_t first);
   Value evaluate_compare(const Expression& expression);
   Value evaluate_list(const Expression& expression);
   Value evaluate_dict(const Expression& expression);
   Value evaluate_conditional(const Expression& expression);
-  Value evaluate_suffixes(const Expression& expression);
+  Value evaluate_suffixes(const Expression& expression, Value value, std::size_t first);
   Value apply(const Suffix& suffix, const Value& value);
   Value apply_filter(const Suffix& suffix, const Value& value);
   Value slice(const Suffix& suffix, const Value& value);
+  Value slice(const Value& value, const std::vector<Value>& bounds);
   Arguments evaluate_arguments(const std::vector<Argument>& arguments);
+  void add_named(Arguments& out, const std::string& name, Value value) const;
   void spread_list(Arguments& out, const Value& value);
   void spread_mapping(Arguments& out, const Value& value);
+
+  // What jinja2 does when it compiles a template (jinja_folding.cc).
+  class Folding;
+  static constexpr std::size_t kWhole = static_cast<std::size_t>(-1);
+  struct Folded {
+    Value value;
+    std::size_t used = 0;  // operands, or suffixes and the operand before them; kWhole: all
+  };
+  [[noreturn]] static Value fail_folding();
+  Value evaluate_output(const Expression& expression);
+  Value operate(const Expression& expression, std::size_t i, const Value& left);
+  Folded fold(const Expression& expression);
+  void fold_chain(const Expression& expression, Folded& result);
+  Value fold_slice(const Value& value, const std::vector<Value>& bounds);
+  void fold_mapping(Arguments& out, const Value& value);
+  Value evaluate_rest(const Expression& expression, Value value, std::size_t first);
   Value lookup(NameId name);
   Value constant(std::uint32_t number);
 
@@ -157,6 +177,7 @@ class Renderer {
   Location at_;
   int depth_ = 0;
   int calls_ = 0;
+  bool is_folding_ = false;  // an expression is evaluated as jinja2's optimizer does
   std::string* out_ = nullptr;
   Ref<Frame> frame_;
   Ref<Frame> root_;

@@ -70,6 +70,10 @@ struct Expression {
   };
   Kind kind = Kind::kNone;
   bool boolean = false;
+  // Of constants, which jinja2 evaluates when it compiles (jinja_folding.cc):
+  bool is_open = false;  // no constant, whatever the values
+  bool is_odd = false;   // has operations, which may differ from those of a rendering
+  bool folds = false;    // the first operands and operations may be a constant
   Location at;
   NameId name = 0;
   std::uint32_t constant = 0;  // number among the strings of the template
@@ -156,6 +160,9 @@ enum KnownName : NameId {
   kSelfName,
   kKnownNames
 };
+
+/// A filter that jinja2 hands its context, which is no constant.
+bool takes_context(const Suffix& filter);
 
 /// A filter or test that is implemented, or null.
 const Builtin* find_filter(std::string_view name);

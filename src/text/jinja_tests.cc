@@ -106,12 +106,14 @@ Value sameas(Renderer& renderer, const Value& value, Arguments& arguments) {
   return Value::boolean(value.object() == other->object());
 }
 
-Value is_filter(Renderer& /*renderer*/, const Value& value, Arguments& arguments) {
+Value is_filter(Renderer& renderer, const Value& value, Arguments& arguments) {
   bind<0>("filter", arguments, {});
+  hash(renderer.budget(), value);  // a lookup, which fails for what cannot be hashed
   return Value::boolean(value.is_string() && find_filter(value.text()) != nullptr);
 }
-Value is_test(Renderer& /*renderer*/, const Value& value, Arguments& arguments) {
+Value is_test(Renderer& renderer, const Value& value, Arguments& arguments) {
   bind<0>("test", arguments, {});
+  hash(renderer.budget(), value);
   return Value::boolean(value.is_string() && find_test(value.text()) != nullptr);
 }
 

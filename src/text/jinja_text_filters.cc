@@ -49,6 +49,14 @@ std::string title_text(std::string_view text) {
   return out;
 }
 
+// Every character is looked at twice, and every word made twice.
+Value title(Renderer& renderer, const Value& value, Arguments& arguments) {
+  bind<0>("title", arguments, {});
+  const std::string text = walked(renderer, value);
+  renderer.budget().spend_characters(text.size());
+  return renderer.text(title_text(text));
+}
+
 Value trim(Renderer& renderer, const Value& value, Arguments& arguments) {
   const auto [characters] = bind<1>("trim", arguments, {"chars"});
   const std::string text = walked(renderer, value);
@@ -201,6 +209,7 @@ Value tojson(Renderer& renderer, const Value& value, Arguments& arguments) {
 Value wordcount(Renderer& renderer, const Value& value, Arguments& arguments) {
   bind<0>("wordcount", arguments, {});
   const std::string text = walked(renderer, value);
+  renderer.budget().spend_characters(text.size());  // classes of characters are in tables
   Integer words = 0;
   bool inside = false;
   std::size_t size = 0;
@@ -332,7 +341,7 @@ Value not_supported(Renderer& /*renderer*/, const Value& /*value*/, Arguments& /
 
 constexpr std::array<Builtin, 24> kFilters = {{{"upper", change_case<text::python_upper>},
                                                {"lower", change_case<text::python_lower>},
-                                               {"title", change_case<title_text>},
+                                               {"title", title},
                                                {"capitalize", change_case<text::python_capitalize>},
                                                {"trim", trim},
                                                {"string", to_string},

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/str_cat.h"
+#include "text/jinja_renderer.h"
 #include "text/utf8.h"
 
 namespace shoehorn::jinja {
@@ -242,6 +243,11 @@ std::vector<Value> iterate(Budget& budget, const Value& value) {
       return result;
     }
     case Kind::kGenerator: return value.as<Generator>().take();
+    case Kind::kLoop: {
+      // A loop is its own iterator: what is left of it is gone then.
+      for (Value pair; value.as<Loop>().next(value, pair);) result.push_back(std::move(pair));
+      return result;
+    }
     default: fail_runtime(str_cat("TypeError: '", type_name(value), "' object is not iterable"));
   }
 }
@@ -259,6 +265,7 @@ std::size_t length(Budget& budget, const Value& value) {
     case Kind::kItems: return value.items().size();
     case Kind::kDict: return value.dict().entries.size();
     case Kind::kRange: return static_cast<std::size_t>(value.as<Range>().length);
+    case Kind::kLoop: return value.as<Loop>().length();
     default: break;
   }
   fail_runtime(str_cat("TypeError: object of type '", type_name(value), "' has no len()"));

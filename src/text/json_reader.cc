@@ -3,13 +3,13 @@
 
 #include <bit>
 #include <charconv>
-#include <cmath>
 #include <cstring>
-#include <limits>
+#include <optional>
 
 #include "shoehorn/error.h"
 
 #include "base/str_cat.h"
+#include "text/serde_double.h"
 #include "text/utf8.h"
 
 namespace shoehorn::text {
@@ -247,10 +247,17 @@ std::int64_t JsonReader::read_integer() {
 
 double JsonReader::read_double() {
   bool integer = false;
+  const std::optional<double> value = serde_double(read_number(integer));
+  if (!value) fail("a number out of range");
+  return *value;
+}
+
+double JsonReader::read_exact_double() {
+  bool integer = false;
   const std::string_view digits = read_number(integer);
   double value = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (error != std::errc() || !std::isfinite(value)) fail("a number out of range");
+  const auto result = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (result.ec != std::errc()) fail("a number out of range");
   return value;
 }
 

@@ -58,7 +58,10 @@ class JsonReader {
   String part(String s, std::size_t begin, std::size_t length);
   /// A number without fraction and exponent that fits 64 bits.
   std::int64_t read_integer();
+  /// As `serde_double` reads numbers, which is not always the nearest double.
   double read_double();
+  /// The nearest double.
+  double read_exact_double();
   /// The text of any number; `integer`: it has no fraction and no exponent.
   std::string_view read_number(bool& integer);
   /// Steps over "true", "false" or "null".

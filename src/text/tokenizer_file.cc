@@ -149,12 +149,15 @@ void TokenizerFile::read_vocab_object() {
 }
 
 void TokenizerFile::read_vocab_list() {
+  // A field of our own conversions (checkpoint/slow_sentencepiece.cc), which stands before the
+  // list.
+  const bool exact = model.bool_or("exact_scores", false);
   reader_.expect('[');
   for (bool first = true; reader_.next_item(first);) {
     reader_.expect('[');
     const String token = read_token();
     reader_.expect(',');
-    scores.push_back(reader_.read_double());
+    scores.push_back(exact ? reader_.read_exact_double() : reader_.read_double());
     reader_.expect(']');
     vocab.push_back({token, static_cast<std::int32_t>(vocab.size())});
     check_count(vocab.size(), "vocab");

@@ -1,4 +1,6 @@
 // Files that are wrong, and rules of the format that the recorded tokenizers do not reach.
+#include "text/tokenizer_file.h"
+
 #include <string>
 #include <thread>
 #include <vector>
@@ -131,6 +133,14 @@ TEST(FromJson, WarnsOfAddedTokensWhoseIdDiffersFromTheFile) {
   EXPECT_EQ(tokenizer.token_to_id("x"), 2);
   EXPECT_EQ(tokenizer.token_to_id("y"), 3);
   EXPECT_THAT(tokenizer.warnings(), ElementsAre(HasSubstr("\"x\"")));
+}
+
+TEST(TokenizerFile, ReadsScoresAsTheLibraryDoesUnlessTheyAreMarkedAsExact) {
+  const std::string list = R"("vocab":[["a",-3.9359233379364014]]}})";
+  const text::TokenizerFile plain(R"({"model":{"type":"Unigram",)" + list);
+  EXPECT_THAT(plain.scores, ElementsAre(-3.935923337936402));
+  const text::TokenizerFile exact(R"({"model":{"type":"Unigram","exact_scores":true,)" + list);
+  EXPECT_THAT(exact.scores, ElementsAre(-3.9359233379364014));
 }
 
 TEST(Encode, StopsReplacementsThatGrowWithoutEnd) {
