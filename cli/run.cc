@@ -349,6 +349,12 @@ void add_rule_flags(CLI::App& command, RunFlags& flags) {
     return command.add_option(name, value, help)->group(group);
   };
   option("--no-repeat-ngram-size", g.no_repeat_ngram_size, "No n tokens come twice");
+  option("--encoder-no-repeat-ngram-size", g.encoder_no_repeat_ngram_size,
+         "No n tokens of the prompt come again");
+  option("--encoder-repetition-penalty", g.encoder_repetition_penalty,
+         "Above 1: what the prompt says becomes likelier");
+  option("--remove-invalid-values", g.remove_invalid_values,
+         "true: logits that are no finite numbers become ones");
   option("--bad-words-ids", flags.bad_words, "Ids 12,7 that never come in a row; repeatable")
       ->allow_extra_args(false);
   option("--sequence-bias", flags.biases, "12,7=-2.5: added to the logit of 7 after 12; repeatable")
@@ -365,7 +371,9 @@ void add_rule_flags(CLI::App& command, RunFlags& flags) {
   option("--suppress-tokens", g.suppress_tokens, "Ids that never come")->delimiter(',');
   option("--begin-suppress-tokens", g.begin_suppress_tokens, "Ids that do not come first")
       ->delimiter(',');
-  option("--num-beams", g.num_beams, "Above 1: beam search");
+  option("--num-beams", g.num_beams, "Above 1: beam search, of sampled beams where one samples");
+  option("--renormalize-logits", g.renormalize_logits,
+         "true: what beams add up are log-probabilities after all rules");
   option("--length-penalty", g.length_penalty, "Above 0: beams prefer long texts");
   option("--early-stopping", g.early_stopping, "When beams end: false, true or never")
       ->check(CLI::IsMember({"false", "true", "never"}));

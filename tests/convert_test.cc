@@ -154,7 +154,8 @@ TEST_P(StoredAs, GivesTheLogitsOfSafetensors) {
             open_checkpoint(kData / "torch" / "tiny-safetensors").tensors().size());
 }
 INSTANTIATE_TEST_SUITE_P(Formats, StoredAs,
-                         ::testing::Values("zip", "legacy", "transposed", "sharded", "offload"));
+                         ::testing::Values("zip", "legacy", "transposed", "sharded",
+                                           "legacy-sharded", "offload"));
 
 }  // namespace
 }  // namespace shoehorn

@@ -47,6 +47,12 @@ GenerateOptions options_of(const nlohmann::json& config) {
   };
   set("no_repeat_ngram_size", options.no_repeat_ngram_size);
   set("repetition_penalty", options.repetition_penalty);
+  set("encoder_repetition_penalty", options.encoder_repetition_penalty);
+  set("encoder_no_repeat_ngram_size", options.encoder_no_repeat_ngram_size);
+  set("do_sample", options.do_sample);
+  set("temperature", options.temperature);
+  set("top_k", options.top_k);
+  set("renormalize_logits", options.renormalize_logits);
   set("suppress_tokens", options.suppress_tokens);
   set("num_beams", options.num_beams);
   set("num_return_sequences", options.num_return_sequences);
@@ -96,6 +102,25 @@ TEST(Complete, GivesEachPromptWhatItGivesItAlone) {
     EXPECT_EQ(together[i].ids, alone.ids());
     EXPECT_EQ(together[i].text, alone.text());
   }
+}
+
+TEST(Complete, ASeedDrawsTheSameBeamsOnAnyDeviceMap) {
+  GenerateOptions options{.max_new_tokens = 12,
+                          .temperature = 1.5,
+                          .num_beams = 3,
+                          .num_return_sequences = 3,
+                          .seed = 7,
+                          .ignore_eos = true};
+  const auto expected = load("cpu").complete(Prompts{{1, 5, 9}}, options);
+  ASSERT_THAT(expected, SizeIs(3));
+  EXPECT_GE(expected[0].score, expected[1].score);
+  const auto found = load("disk").complete(Prompts{{1, 5, 9}}, options);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(found[i].ids, expected[i].ids);
+    EXPECT_EQ(found[i].score, expected[i].score);
+  }
+  options.seed = 8;
+  EXPECT_NE(load("cpu").complete(Prompts{{1, 5, 9}}, options)[0].ids, expected[0].ids);
 }
 
 TEST(Complete, ASeedGivesTheSameSequencesOnAnyDeviceMap) {

@@ -113,9 +113,12 @@ struct GenerateOptions {
   /// What is added to the logit of the last id of each where the text ends with the others.
   std::optional<std::vector<std::pair<std::vector<std::int32_t>, double>>> sequence_bias = {};
   std::optional<double> repetition_penalty = {};
+  /// The same of the prompt alone, the other way: above 1 what it says becomes likelier.
+  std::optional<double> encoder_repetition_penalty = {};
   /// After so many new tokens the ends become likelier, by a factor for every further one.
   std::optional<std::pair<std::int64_t, double>> exponential_decay_length_penalty = {};
   std::optional<std::int64_t> no_repeat_ngram_size = {};
+  std::optional<std::int64_t> encoder_no_repeat_ngram_size = {};
   std::optional<std::vector<std::vector<std::int32_t>>> bad_words_ids = {};
   std::optional<std::int64_t> min_length = {};
   std::optional<std::int64_t> min_new_tokens = {};
@@ -123,8 +126,12 @@ struct GenerateOptions {
   std::optional<std::vector<std::int32_t>> forced_eos_token_id = {};
   std::optional<std::vector<std::int32_t>> suppress_tokens = {};
   std::optional<std::vector<std::int32_t>> begin_suppress_tokens = {};
-  /// Above 1: beam search, for Model::complete.
+  /// Logits that are no finite numbers become ones.
+  std::optional<bool> remove_invalid_values = {};
+  /// Above 1: beam search, for Model::complete; of sampled beams with do_sample.
   std::optional<std::int64_t> num_beams = {};
+  /// What beams add up are log-probabilities again after all rules have acted on them.
+  std::optional<bool> renormalize_logits = {};
   std::optional<double> length_penalty = {};
   std::optional<std::string> early_stopping = {};  // "false", "true", "never"
   /// Continuations of every prompt, for Model::complete.

@@ -46,6 +46,7 @@ std::vector<Completion> Model::complete(std::span<const std::vector<std::int32_t
                     static_cast<std::int64_t>(prompt_tokens) + config.max_new_tokens);
   };
   std::vector<Completion> completions;
+  const std::uint64_t seed = generation_seed(config);
   if (config.num_beams > 1) {
     if (config.logprobs) {
       throw UnsupportedError("logprobs of beams are not recorded: num_beams 1 gives them");
@@ -56,7 +57,7 @@ std::vector<Completion> Model::complete(std::span<const std::vector<std::int32_t
           within_context(config, static_cast<std::int64_t>(prompt.size()), max_context());
       CachedSequences source(*impl_->loaded, std::vector(static_cast<std::size_t>(config.num_beams),
                                                          capacity(prompt.size())));
-      BeamSearchOptions how{.constraint = constraint.get(), .cancelled = cancelled};
+      BeamSearchOptions how{.constraint = constraint.get(), .cancelled = cancelled, .seed = seed};
       if (!config.stop_strings.empty()) {
         how.has_stop_string = [&](std::span<const std::int32_t> ids) {
           return text_of(*tokenizer, config, ids).second;
@@ -81,7 +82,6 @@ std::vector<Completion> Model::complete(std::span<const std::vector<std::int32_t
         "num_return_sequences above 1 needs do_sample or num_beams: greedy sequences are all the "
         "same");
   }
-  const std::uint64_t seed = generation_seed(config);
   std::vector<std::unique_ptr<BatchMember>> members;
   std::vector<std::int64_t> capacities;
   for (std::size_t p = 0; p < prompts.size(); ++p) {

@@ -27,8 +27,10 @@ GenerationOverrides overrides_from(const GenerateOptions& options) {
   overrides.eta_cutoff = options.eta_cutoff;
   overrides.sequence_bias = options.sequence_bias;
   overrides.repetition_penalty = options.repetition_penalty;
+  overrides.encoder_repetition_penalty = options.encoder_repetition_penalty;
   overrides.exponential_decay_length_penalty = options.exponential_decay_length_penalty;
   overrides.no_repeat_ngram_size = options.no_repeat_ngram_size;
+  overrides.encoder_no_repeat_ngram_size = options.encoder_no_repeat_ngram_size;
   overrides.bad_words_ids = options.bad_words_ids;
   overrides.min_length = options.min_length;
   overrides.min_new_tokens = options.min_new_tokens;
@@ -36,7 +38,9 @@ GenerationOverrides overrides_from(const GenerateOptions& options) {
   overrides.forced_eos_token_id = options.forced_eos_token_id;
   overrides.suppress_tokens = options.suppress_tokens;
   overrides.begin_suppress_tokens = options.begin_suppress_tokens;
+  overrides.remove_invalid_values = options.remove_invalid_values;
   overrides.num_beams = options.num_beams;
+  overrides.renormalize_logits = options.renormalize_logits;
   overrides.length_penalty = options.length_penalty;
   overrides.num_return_sequences = options.num_return_sequences;
   overrides.prompt_lookup_num_tokens = options.prompt_lookup_num_tokens;

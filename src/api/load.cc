@@ -1,6 +1,5 @@
 // from_pretrained: the main path's first step. Opens, plans, loads.
 
-#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -8,6 +7,7 @@
 #include "shoehorn/error.h"
 #include "shoehorn/model.h"
 
+#include "api/machine_limits.h"
 #include "api/model_impl.h"
 #include "api/plan_report.h"
 #include "api/prepare.h"
@@ -40,8 +40,8 @@ GenerationConfig generation_config(const Checkpoint& checkpoint, const LoadOptio
 
 /// How the drive of the checkpoint's largest file is read.
 IoMode choose_io_of(const Checkpoint& checkpoint) {
-  const auto largest = std::ranges::max_element(checkpoint.files(), {}, &File::size);
-  if (largest == checkpoint.files().end()) return forced_io_mode().value_or(IoMode{});
+  const File* const largest = largest_file(checkpoint);
+  if (largest == nullptr) return forced_io_mode().value_or(IoMode{});
   return choose_io(*largest, drive_choices_path());
 }
 

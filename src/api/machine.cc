@@ -11,6 +11,7 @@
 #include "shoehorn/error.h"
 
 #include "api/card_report.h"
+#include "api/machine_limits.h"
 #include "base/disk_probe.h"
 #include "base/drive_choice.h"
 #include "base/machine.h"
@@ -192,8 +193,8 @@ MachineReport doctor(const ProbeOptions& options) {
 
 std::filesystem::path largest_file(const std::string& model) {
   const Checkpoint checkpoint = open_checkpoint(resolve_model_path(model));
-  const auto largest = std::ranges::max_element(checkpoint.files(), {}, &File::size);
-  if (largest == checkpoint.files().end()) throw FileError(checkpoint.path(), "has no files");
+  const File* const largest = largest_file(checkpoint);
+  if (largest == nullptr) throw FileError(checkpoint.path(), "has no files");
   return largest->path();
 }
 

@@ -200,15 +200,10 @@ Machine machine_limits(const LoadOptions& options, const OpenedModel& opened, Ru
   return machine;
 }
 
-namespace {
-
-/// Null where there is none.
 const File* largest_file(const Checkpoint& checkpoint) {
   const auto largest = std::ranges::max_element(checkpoint.files(), {}, &File::size);
   return largest == checkpoint.files().end() ? nullptr : &*largest;
 }
-
-}  // namespace
 
 void recall_drive_rate(const Checkpoint& checkpoint, Machine& machine) {
   const File* const largest = largest_file(checkpoint);

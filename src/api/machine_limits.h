@@ -18,6 +18,9 @@ namespace shoehorn {
 Machine machine_limits(const LoadOptions& options, const OpenedModel& opened, RunShape& shape,
                        const std::string& assume);
 
+/// What stands for the checkpoint where its drive is asked about; null where it has no files.
+const File* largest_file(const Checkpoint& checkpoint);
+
 /// Measures memory, arithmetic and, with the checkpoint's largest file, the drive; quickly.
 void measure_rates(const Checkpoint& checkpoint, const RunShape& shape, Machine& machine);
 

@@ -12,6 +12,7 @@
 #include "base/str_cat.h"
 #include "generate/logits_processor.h"
 #include "generate/portable_exp.h"
+#include "generate/sampler.h"
 
 namespace shoehorn {
 namespace {
@@ -29,8 +30,25 @@ struct Continuation {
   std::size_t beam = 0;
   std::int32_t id = 0;
   float score = 0;
+  double rank = 0;  // those with the lowest are looked at
   std::optional<FinishReason> ends;
 };
+
+bool comes_before(const Continuation& a, const Continuation& b) {
+  return a.rank != b.rank ? a.rank < b.rank : std::pair(a.beam, a.id) < std::pair(b.beam, b.id);
+}
+
+bool is_better(const Continuation& a, const Continuation& b) {
+  return a.score != b.score ? a.score > b.score : std::pair(a.beam, a.id) < std::pair(b.beam, b.id);
+}
+
+/// What a draw without replacement, in proportion to e^score, takes first where it is lowest: the
+/// logarithm of a waiting time E / e^score, E exponential (Efraimidis and Spirakis 2006;
+/// torch.multinomial does the same).
+double drawn_rank(float score, double uniform) {
+  const double waiting = std::max(-portable_log(1.0 - uniform), 0x1p-60);
+  return portable_log(waiting) - static_cast<double>(score);
+}
 
 std::size_t common_prefix(const std::vector<std::int32_t>& a, const std::vector<std::int32_t>& b) {
   return static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
@@ -59,6 +77,7 @@ class BeamSearch {
         prompt_tokens_(prompt.size()),
         num_beams_(static_cast<std::size_t>(config.num_beams)),
         processor_(config, prompt.size()),
+        draws_(options.seed),
         slots_(num_beams_) {
     Beam& first = running_.emplace_back();
     first.history.assign(prompt.begin(), prompt.end());
@@ -66,8 +85,7 @@ class BeamSearch {
   }
 
   std::vector<BeamHypothesis> run() {
-    while (config_.max_new_tokens > 0 && !is_cancelled() && step()) {
-    }
+    while (config_.max_new_tokens > 0 && !is_cancelled() && step()) ++steps_;
     // Only where the search was cut off are there fewer finished ones than were asked for.
     for (const Beam& beam : running_) {
       if (finished_.size() >= static_cast<std::size_t>(config_.num_return_sequences)) break;
@@ -146,32 +164,61 @@ class BeamSearch {
     return source_.run(steps);
   }
 
+  /// What may follow beam b, whose logits are `row`, with log-probabilities for logits.
+  std::span<const Candidate> candidates_of(std::size_t b, std::span<const float> row) {
+    log_probs_.assign(row.begin(), row.end());
+    log_softmax(log_probs_);
+    const auto processed = processor_.penalized(running_[b].history, log_probs_);
+    allowed_.assign(processed.begin(), processed.end());
+    if (running_[b].constraint) running_[b].constraint->restrict(allowed_);
+    candidates_.clear();
+    if (!std::ranges::any_of(allowed_, [](float x) { return x > kNever; })) return candidates_;
+    if (config_.do_sample) {
+      const auto kept = processor_.candidates(allowed_);
+      candidates_.assign(kept.begin(), kept.end());
+    } else {
+      for (std::size_t i = 0; i < allowed_.size(); ++i) {
+        if (!(allowed_[i] > kNever)) continue;  // NaN too
+        candidates_.push_back({static_cast<std::int32_t>(i), allowed_[i]});
+      }
+    }
+    if (config_.renormalize_logits) {
+      log_probs_.clear();
+      for (const Candidate& candidate : candidates_) log_probs_.push_back(candidate.logit);
+      log_softmax(log_probs_);
+      for (std::size_t i = 0; i < log_probs_.size(); ++i) candidates_[i].logit = log_probs_[i];
+    }
+    return candidates_;
+  }
+
+  double rank_of(const Continuation& continuation, std::size_t vocab) const {
+    if (!config_.do_sample) return -static_cast<double>(continuation.score);
+    const std::uint64_t row = steps_ * num_beams_ + continuation.beam;
+    return drawn_rank(continuation.score,
+                      draws_.uniform(row * vocab + static_cast<std::uint64_t>(continuation.id)));
+  }
+
+  /// As many continuations as are looked at, the best or drawn ones, the best first.
   std::vector<Continuation> best_continuations() {
     const std::span<const float> logits = run_beams();
     const std::size_t vocab = logits.size() / running_.size();
     const std::size_t wanted =
         std::max<std::size_t>(2, 1 + config_.eos_token_id.size()) * num_beams_;
-    const auto better = [](const Continuation& a, const Continuation& b) {
-      return a.score != b.score ? a.score > b.score
-                                : std::pair(a.beam, a.id) < std::pair(b.beam, b.id);
-    };
     std::vector<Continuation> all;
     for (std::size_t b = 0; b < running_.size(); ++b) {
-      const auto row = logits.subspan(b * vocab, vocab);
-      log_probs_.assign(row.begin(), row.end());
-      log_softmax(log_probs_);
-      const auto processed = processor_.penalized(running_[b].history, log_probs_);
-      allowed_.assign(processed.begin(), processed.end());
-      if (running_[b].constraint) running_[b].constraint->restrict(allowed_);
-      for (std::size_t i = 0; i < vocab; ++i) {
-        if (!(allowed_[i] > kNever)) continue;  // NaN too
-        all.push_back({b, static_cast<std::int32_t>(i), allowed_[i] + running_[b].score, {}});
+      for (const Candidate& next : candidates_of(b, logits.subspan(b * vocab, vocab))) {
+        Continuation& made = all.emplace_back(Continuation{.beam = b,
+                                                           .id = next.id,
+                                                           .score = next.logit + running_[b].score,
+                                                           .ends = std::nullopt});
+        made.rank = rank_of(made, vocab);
       }
       if (all.size() <= wanted) continue;
-      std::ranges::nth_element(all, all.begin() + static_cast<std::ptrdiff_t>(wanted), better);
+      std::ranges::nth_element(all, all.begin() + static_cast<std::ptrdiff_t>(wanted),
+                               comes_before);
       all.resize(wanted);
     }
-    std::ranges::sort(all, better);
+    std::ranges::sort(all, is_better);
     for (Continuation& continuation : all) continuation.ends = end_of(continuation);
     return all;
   }
@@ -241,12 +288,15 @@ class BeamSearch {
   std::size_t prompt_tokens_;
   std::size_t num_beams_;
   LogitsProcessor processor_;
+  Sampler draws_;
+  std::uint64_t steps_ = 0;
   std::vector<Beam> running_;                     // best first
   std::vector<BeamHypothesis> finished_;          // best first
   bool may_improve_ = true;                       // what runs may beat what is finished
   std::vector<std::vector<std::int32_t>> slots_;  // what the source's memory holds
   std::vector<float> log_probs_;
   std::vector<float> allowed_;
+  std::vector<Candidate> candidates_;
 };
 
 }  // namespace
@@ -255,11 +305,6 @@ std::vector<BeamHypothesis> beam_search(BatchLogitsSource& source,
                                         std::span<const std::int32_t> prompt,
                                         const GenerationConfig& config,
                                         const BeamSearchOptions& options) {
-  if (config.do_sample) {
-    throw UnsupportedError(
-        "num_beams above 1 together with do_sample is not done: beams are searched (--do-sample "
-        "false), or sequences are sampled (num_beams 1)");
-  }
   if (config.num_return_sequences > config.num_beams) {
     throw ArgumentError(str_cat("num_return_sequences is ", config.num_return_sequences,
                                 " and num_beams ", config.num_beams,

@@ -151,7 +151,69 @@ TEST(BeamSearch, RefusesWhatItCannotDo) {
   TableBatch source(48, 65536, 2);
   EXPECT_THROW(beam_search(source, kPrompt, {.num_beams = 2, .num_return_sequences = 3}),
                ArgumentError);
-  EXPECT_THROW(beam_search(source, kPrompt, {.do_sample = true, .num_beams = 2}), UnsupportedError);
+}
+
+/// The last of the two best of four continuations that two sampled beams draw of six tokens.
+std::int32_t second_drawn(std::uint64_t seed) {
+  TableBatch source(6, 16, 2);
+  const GenerationConfig config{.max_new_tokens = 1,
+                                .do_sample = true,
+                                .temperature = 4.0,
+                                .num_beams = 2,
+                                .num_return_sequences = 2};
+  const auto found = beam_search(source, std::vector<std::int32_t>{3}, config, {.seed = seed});
+  return found.at(1).ids.at(0);
+}
+
+/// How likely that is for each of them: every way to draw four of `p` without replacement.
+std::vector<double> second_of_four(const std::vector<double>& p) {
+  std::vector<double> shares(p.size(), 0.0);
+  std::vector<std::size_t> drawn;
+  const auto draw = [&](const auto& self, double share, double left) -> void {
+    if (drawn.size() == 4) {
+      std::vector<std::size_t> best = drawn;
+      std::ranges::sort(best, [&](std::size_t a, std::size_t b) { return p[a] > p[b]; });
+      shares[best[1]] += share;
+      return;
+    }
+    for (std::size_t i = 0; i < p.size(); ++i) {
+      if (std::ranges::find(drawn, i) != drawn.end()) continue;
+      drawn.push_back(i);
+      self(self, share * p[i] / left, left - p[i]);
+      drawn.pop_back();
+    }
+  };
+  draw(draw, 1.0, 1.0);
+  return shares;
+}
+
+TEST(BeamSearch, DrawsBeamsInProportion) {
+  std::vector<double> p;
+  double sum = 0;
+  // Log-probabilities over the temperature, as TemperatureLogitsWarper leaves them.
+  for (const float logit : table_logits(3, 6, 16)) sum += p.emplace_back(std::exp(logit / 4.0));
+  for (double& x : p) x /= sum;
+  const std::vector<double> expected = second_of_four(p);
+  constexpr int kDraws = 20000;
+  std::vector<int> counts(p.size(), 0);
+  for (int seed = 0; seed < kDraws; ++seed) {
+    ++counts[static_cast<std::size_t>(second_drawn(static_cast<std::uint64_t>(seed)))];
+  }
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    const double deviation = std::sqrt(kDraws * expected[i] * (1 - expected[i]));
+    EXPECT_NEAR(counts[i], kDraws * expected[i], 4 * deviation + 1e-9) << i;
+  }
+}
+
+TEST(BeamSearch, SamplesTheSameForASeed) {
+  const GenerationConfig config{
+      .max_new_tokens = 8, .do_sample = true, .temperature = 3.0, .num_beams = 3};
+  const auto ids = [&](std::uint64_t seed) {
+    TableBatch source(48, 65536, 3);
+    return beam_search(source, kPrompt, config, {.seed = seed}).at(0).ids;
+  };
+  EXPECT_EQ(ids(1), ids(1));
+  EXPECT_NE(ids(1), ids(2));
 }
 
 }  // namespace

@@ -65,12 +65,14 @@ std::optional<std::string> range_complaint(const GenerationConfig& config) {
   if (!(config.eta_cutoff >= 0 && config.eta_cutoff < 1)) {
     return complain("eta_cutoff", "a number from 0 to below 1", config.eta_cutoff);
   }
-  for (const auto& [key, value] : {std::pair("no_repeat_ngram_size", config.no_repeat_ngram_size),
-                                   {"min_length", config.min_length},
-                                   {"prompt_lookup_num_tokens", config.prompt_lookup_num_tokens},
-                                   {"max_matching_ngram_size", config.max_matching_ngram_size},
-                                   {"num_assistant_tokens", config.num_assistant_tokens},
-                                   {"min_new_tokens", config.min_new_tokens.value_or(0)}}) {
+  for (const auto& [key, value] :
+       {std::pair("no_repeat_ngram_size", config.no_repeat_ngram_size),
+        {"encoder_no_repeat_ngram_size", config.encoder_no_repeat_ngram_size},
+        {"min_length", config.min_length},
+        {"prompt_lookup_num_tokens", config.prompt_lookup_num_tokens},
+        {"max_matching_ngram_size", config.max_matching_ngram_size},
+        {"num_assistant_tokens", config.num_assistant_tokens},
+        {"min_new_tokens", config.min_new_tokens.value_or(0)}}) {
     if (value < 0 || value > kMostTokens) return complain(key, "0 (off) or more", value);
   }
   if (config.num_beams < 1 || config.num_beams > kMostBeams) {
@@ -85,10 +87,14 @@ std::optional<std::string> range_complaint(const GenerationConfig& config) {
   if (!std::isfinite(config.length_penalty)) {
     return complain("length_penalty", "a finite number", config.length_penalty);
   }
-  // The scores are float32, and so is what divides them.
-  if (!(static_cast<float>(config.repetition_penalty) > 0) ||
-      std::isinf(static_cast<float>(config.repetition_penalty))) {
-    return complain("repetition_penalty", "a finite number above 0", config.repetition_penalty);
+  for (const auto& [key, penalty] :
+       {std::pair("repetition_penalty", config.repetition_penalty),
+        {"encoder_repetition_penalty", config.encoder_repetition_penalty}}) {
+    // The scores are float32, and so is what divides them.
+    const auto divisor = static_cast<float>(penalty);
+    if (!(divisor > 0) || std::isinf(divisor) || std::isinf(1 / divisor)) {
+      return complain(key, "a finite number above 0", penalty);
+    }
   }
   for (const std::string& stop : config.stop_strings) {
     if (stop.empty())
@@ -286,15 +292,15 @@ Json parse_object(std::string_view text, const std::filesystem::path& path) {
 // Keys of transformers that change which tokens come out, with the value that changes nothing.
 const std::array<std::pair<const char*, Json>, 10> kUnsupported = {{
     {"num_beam_groups", 1},
-    {"encoder_no_repeat_ngram_size", 0},
-    {"encoder_repetition_penalty", 1.0},
+    {"diversity_penalty", 0.0},
     {"penalty_alpha", nullptr},
     {"guidance_scale", 1.0},
     {"dola_layers", nullptr},
     {"watermarking_config", nullptr},
     {"force_words_ids", nullptr},
     {"constraints", nullptr},
-    {"renormalize_logits", false},
+    {"token_healing", false},
+    {"max_time", nullptr},
 }};
 
 }  // namespace
@@ -316,8 +322,10 @@ GenerationConfig parse_generation_config(std::string_view text, const std::files
   keys.read("eta_cutoff", config.eta_cutoff);
   keys.read_biases("sequence_bias", config.sequence_bias);
   keys.read("repetition_penalty", config.repetition_penalty);
+  keys.read("encoder_repetition_penalty", config.encoder_repetition_penalty);
   keys.read("exponential_decay_length_penalty", config.exponential_decay_length_penalty);
   keys.read("no_repeat_ngram_size", config.no_repeat_ngram_size);
+  keys.read("encoder_no_repeat_ngram_size", config.encoder_no_repeat_ngram_size);
   keys.read_id_lists("bad_words_ids", config.bad_words_ids);
   keys.read("min_length", config.min_length);
   keys.read("min_new_tokens", config.min_new_tokens);
@@ -325,7 +333,9 @@ GenerationConfig parse_generation_config(std::string_view text, const std::files
   keys.read_ids("forced_eos_token_id", config.forced_eos_token_id);
   keys.read_ids("suppress_tokens", config.suppress_tokens);
   keys.read_ids("begin_suppress_tokens", config.begin_suppress_tokens);
+  keys.read("remove_invalid_values", config.remove_invalid_values);
   keys.read("num_beams", config.num_beams);
+  keys.read("renormalize_logits", config.renormalize_logits);
   keys.read("length_penalty", config.length_penalty);
   keys.read("early_stopping", config.early_stopping);
   keys.read("num_return_sequences", config.num_return_sequences);
@@ -391,10 +401,12 @@ GenerationConfig with_overrides(GenerationConfig config, const GenerationOverrid
   set(config.eta_cutoff, overrides.eta_cutoff);
   set(config.sequence_bias, overrides.sequence_bias);
   set(config.repetition_penalty, overrides.repetition_penalty);
+  set(config.encoder_repetition_penalty, overrides.encoder_repetition_penalty);
   if (overrides.exponential_decay_length_penalty) {
     config.exponential_decay_length_penalty = overrides.exponential_decay_length_penalty;
   }
   set(config.no_repeat_ngram_size, overrides.no_repeat_ngram_size);
+  set(config.encoder_no_repeat_ngram_size, overrides.encoder_no_repeat_ngram_size);
   set(config.bad_words_ids, overrides.bad_words_ids);
   set(config.min_length, overrides.min_length);
   if (overrides.min_new_tokens) config.min_new_tokens = overrides.min_new_tokens;
@@ -402,7 +414,9 @@ GenerationConfig with_overrides(GenerationConfig config, const GenerationOverrid
   set(config.forced_eos_token_id, overrides.forced_eos_token_id);
   set(config.suppress_tokens, overrides.suppress_tokens);
   set(config.begin_suppress_tokens, overrides.begin_suppress_tokens);
+  set(config.remove_invalid_values, overrides.remove_invalid_values);
   set(config.num_beams, overrides.num_beams);
+  set(config.renormalize_logits, overrides.renormalize_logits);
   set(config.length_penalty, overrides.length_penalty);
   set(config.early_stopping, overrides.early_stopping);
   set(config.num_return_sequences, overrides.num_return_sequences);

@@ -39,9 +39,12 @@ struct GenerationConfig {
   /// What is added to the logit of the last id of each where the text ends with the others.
   std::vector<std::pair<std::vector<std::int32_t>, double>> sequence_bias = {};
   double repetition_penalty = 1.0;
+  /// Above 1: what the prompt has becomes likelier (divided where repetition_penalty multiplies).
+  double encoder_repetition_penalty = 1.0;
   /// After so many new tokens the ends become likelier, by a factor for every further one.
   std::optional<std::pair<std::int64_t, double>> exponential_decay_length_penalty = std::nullopt;
   std::int64_t no_repeat_ngram_size = 0;                      ///< 0: may repeat
+  std::int64_t encoder_no_repeat_ngram_size = 0;              ///< likewise, of the prompt alone
   std::vector<std::vector<std::int32_t>> bad_words_ids = {};  ///< never appear
   std::int64_t min_length = 0;                                ///< no eos before, prompt included
   std::optional<std::int64_t> min_new_tokens = std::nullopt;  ///< likewise, in place of min_length
@@ -49,8 +52,11 @@ struct GenerationConfig {
   std::vector<std::int32_t> forced_eos_token_id = {};    ///< one of them is the last that fits
   std::vector<std::int32_t> suppress_tokens = {};        ///< never appear
   std::vector<std::int32_t> begin_suppress_tokens = {};  ///< do not come first
+  bool remove_invalid_values = false;  ///< logits that are no finite numbers become ones
 
-  std::int64_t num_beams = 1;   ///< above 1: beam search
+  std::int64_t num_beams = 1;  ///< above 1: beam search, of sampled beams with do_sample
+  /// What beams add up are log-probabilities again after all of the above has acted on them.
+  bool renormalize_logits = false;
   double length_penalty = 1.0;  ///< scores are divided by length to this power
   EarlyStopping early_stopping = EarlyStopping::kNo;
   std::int64_t num_return_sequences = 1;
@@ -93,8 +99,10 @@ struct GenerationOverrides {  // initialized, so that a call may name any few of
   std::optional<std::vector<std::pair<std::vector<std::int32_t>, double>>> sequence_bias =
       std::nullopt;
   std::optional<double> repetition_penalty = std::nullopt;
+  std::optional<double> encoder_repetition_penalty = std::nullopt;
   std::optional<std::pair<std::int64_t, double>> exponential_decay_length_penalty = std::nullopt;
   std::optional<std::int64_t> no_repeat_ngram_size = std::nullopt;
+  std::optional<std::int64_t> encoder_no_repeat_ngram_size = std::nullopt;
   std::optional<std::vector<std::vector<std::int32_t>>> bad_words_ids = std::nullopt;
   std::optional<std::int64_t> min_length = std::nullopt;
   std::optional<std::int64_t> min_new_tokens = std::nullopt;
@@ -102,7 +110,9 @@ struct GenerationOverrides {  // initialized, so that a call may name any few of
   std::optional<std::vector<std::int32_t>> forced_eos_token_id = std::nullopt;
   std::optional<std::vector<std::int32_t>> suppress_tokens = std::nullopt;
   std::optional<std::vector<std::int32_t>> begin_suppress_tokens = std::nullopt;
+  std::optional<bool> remove_invalid_values = std::nullopt;
   std::optional<std::int64_t> num_beams = std::nullopt;
+  std::optional<bool> renormalize_logits = std::nullopt;
   std::optional<double> length_penalty = std::nullopt;
   std::optional<EarlyStopping> early_stopping = std::nullopt;
   std::optional<std::int64_t> num_return_sequences = std::nullopt;
@@ -122,7 +132,7 @@ struct GenerationOverrides {  // initialized, so that a call may name any few of
 /// generation_config.json as text; `path` is for messages. Keys that are absent or null keep
 /// transformers' defaults, unknown keys are ignored, a negative token id means "none", a
 /// temperature of 0 means greedy. Keys that are set to something that would change the output but
-/// that shoehorn does not do (guidance_scale, watermarking_config, ...) are added to `unsupported`,
+/// that shoehorn does not do (guidance_scale, max_time, ...) are added to `unsupported`,
 /// for a note to the user. Throws FormatError naming the key where a value has the wrong type or
 /// range.
 GenerationConfig parse_generation_config(std::string_view text, const std::filesystem::path& path,

@@ -90,9 +90,31 @@ TEST(ParseGenerationConfig, IntegerIsANumberToo) {
 TEST(ParseGenerationConfig, NamesUnsupportedKeysThatMatter) {
   std::vector<std::string> unsupported;
   parse_generation_config(R"({"num_beam_groups": 4, "guidance_scale": 1.0, "sequence_bias": [],
-                              "penalty_alpha": 0.6, "length_penalty": 2.0, "use_cache": true})",
+                              "penalty_alpha": 0.6, "length_penalty": 2.0, "use_cache": true,
+                              "diversity_penalty": 0.0, "max_time": 1.5, "token_healing": true})",
                           "generation_config.json", &unsupported);
-  EXPECT_THAT(unsupported, ElementsAre("num_beam_groups", "penalty_alpha"));
+  EXPECT_THAT(unsupported,
+              ElementsAre("num_beam_groups", "penalty_alpha", "token_healing", "max_time"));
+}
+
+TEST(ParseGenerationConfig, ReadsWhatActsOnPromptsAndScores) {
+  const GenerationConfig config = parse(R"({"encoder_repetition_penalty": 1.5,
+      "encoder_no_repeat_ngram_size": 3, "renormalize_logits": true,
+      "remove_invalid_values": true})");
+  EXPECT_EQ(config.encoder_repetition_penalty, 1.5);
+  EXPECT_EQ(config.encoder_no_repeat_ngram_size, 3);
+  EXPECT_TRUE(config.renormalize_logits);
+  EXPECT_TRUE(config.remove_invalid_values);
+  EXPECT_THROW(parse(R"({"encoder_repetition_penalty": 0})"), FormatError);
+  EXPECT_THROW(parse(R"({"encoder_no_repeat_ngram_size": -1})"), FormatError);
+  const GenerationConfig given = with_overrides(config, {.encoder_repetition_penalty = 2.0,
+                                                         .encoder_no_repeat_ngram_size = 0,
+                                                         .remove_invalid_values = false,
+                                                         .renormalize_logits = false});
+  EXPECT_EQ(given.encoder_repetition_penalty, 2.0);
+  EXPECT_EQ(given.encoder_no_repeat_ngram_size, 0);
+  EXPECT_FALSE(given.renormalize_logits);
+  EXPECT_FALSE(given.remove_invalid_values);
 }
 
 TEST(ParseGenerationConfig, ReadsRulesAndBeams) {

@@ -3,6 +3,7 @@
 #include "generate/history_rules.h"
 
 #include <cmath>
+#include <limits>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -38,6 +39,21 @@ TEST(HistoryRules, NoBigramComesTwice) {
   EXPECT_THAT(forbidden({.no_repeat_ngram_size = 2}, {1, 2, 1, 3, 1}), ElementsAre(2, 3));
   EXPECT_THAT(forbidden({.no_repeat_ngram_size = 2}, {1}), IsEmpty());
   EXPECT_THAT(forbidden({.no_repeat_ngram_size = 5}, {1, 2}), IsEmpty());
+}
+
+TEST(HistoryRules, NoBigramOfThePromptComesAgain) {
+  const GenerationConfig config{.encoder_no_repeat_ngram_size = 2};
+  EXPECT_THAT(forbidden(config, {1, 2, 1, 3, 1}, 2), ElementsAre(2));
+  EXPECT_THAT(forbidden(config, {1, 2, 1, 3, 3}, 2), IsEmpty());
+  EXPECT_THAT(forbidden({.encoder_no_repeat_ngram_size = 1}, {1, 2, 4}, 2), ElementsAre(1, 2));
+}
+
+TEST(HistoryRules, InvalidValuesBecomeNumbers) {
+  constexpr float kMost = std::numeric_limits<float>::max();
+  std::vector<float> logits = {1.0f, NAN, INFINITY, -INFINITY, 2.0f, 3.0f};
+  HistoryRules({.suppress_tokens = {5}, .remove_invalid_values = true}, 1)
+      .apply(std::vector<std::int32_t>{0}, logits);
+  EXPECT_THAT(logits, ElementsAre(1.0f, 0.0f, kMost, -kMost, 2.0f, -INFINITY));
 }
 
 TEST(HistoryRules, BadWordsEndWithTheirLastToken) {

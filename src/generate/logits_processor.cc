@@ -29,6 +29,11 @@ bool less_likely(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit < b.logit : a.id < b.id;
 }
 
+// The likeliest first, of equal logits the lower id.
+bool likelier(const Candidate& a, const Candidate& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+}
+
 // Probability mass by distance from the largest logit, so that only the slice in which the nucleus
 // begins has to be sorted. Slice 0 is the likeliest.
 class Slices {
@@ -117,14 +122,33 @@ struct Distribution {
   }
 };
 
-void drop_below(double cutoff, const Distribution& distribution,
-                std::vector<Candidate>& candidates) {
-  const float largest = largest_logit(candidates);
+/// The k-th largest logit, the least where there are fewer; k >= 1, `candidates` not empty.
+float kth_largest(std::span<const Candidate> candidates, std::size_t k) {
+  if (k == 1) return largest_logit(candidates);
+  std::vector<float> values;
+  for (const Candidate& candidate : candidates) values.push_back(candidate.logit);
+  const auto kth = values.begin() + static_cast<std::ptrdiff_t>(std::min(k, values.size()) - 1);
+  std::nth_element(values.begin(), kth, values.end(), std::greater<>());
+  return *kth;
+}
+
+/// The k-th in the order of `before`, the last where there are fewer; k >= 1.
+template <typename Before>
+Candidate kth_candidate(std::vector<Candidate> candidates, std::size_t k, Before before) {
+  const auto kth =
+      candidates.begin() + static_cast<std::ptrdiff_t>(std::min(k, candidates.size()) - 1);
+  std::nth_element(candidates.begin(), kth, candidates.end(), before);
+  return *kth;
+}
+
+void drop_below(double cutoff, const Distribution& distribution, std::vector<Candidate>& candidates,
+                std::size_t keep) {
+  const float kept = kth_largest(candidates, keep);
   const float least = static_cast<float>(cutoff);
   std::size_t i = 0;
   std::erase_if(candidates, [&](const Candidate& candidate) {
     const float p = portable_exp(static_cast<float>(distribution.log_p[i++]));
-    return p < least && candidate.logit < largest;
+    return p < least && candidate.logit < kept;
   });
 }
 
@@ -134,11 +158,7 @@ constexpr std::size_t kTopHCandidates = 100;
 /// Keeps those that are not below the k-th largest.
 void keep_top_k(std::size_t k, std::vector<Candidate>& candidates) {
   if (candidates.size() <= k) return;
-  std::vector<float> values;
-  for (const Candidate& candidate : candidates) values.push_back(candidate.logit);
-  const auto kth = values.begin() + static_cast<std::ptrdiff_t>(k - 1);
-  std::nth_element(values.begin(), kth, values.end(), std::greater<>());
-  const float bar = *kth;
+  const float bar = kth_largest(candidates, k);
   std::erase_if(candidates, [bar](const Candidate& candidate) { return candidate.logit < bar; });
 }
 
@@ -208,17 +228,18 @@ void select_top_k(std::span<const float> logits, float temperature, std::size_t 
   prune();
 }
 
-void apply_top_p(double top_p, std::vector<Candidate>& candidates) {
+void apply_top_p(double top_p, std::vector<Candidate>& candidates, std::size_t keep) {
   if (candidates.empty()) return;
-  const Candidate edge = nucleus_edge(top_p, candidates);
+  Candidate edge = nucleus_edge(top_p, candidates);
+  if (keep > 1) {
+    const auto likelier = [](const Candidate& a, const Candidate& b) { return less_likely(b, a); };
+    edge = std::min(edge, kth_candidate(candidates, keep, likelier), less_likely);
+  }
   std::erase_if(candidates,
                 [&](const Candidate& candidate) { return less_likely(candidate, edge); });
 }
 
 void apply_top_h(double top_h, std::vector<Candidate>& candidates) {
-  const auto likelier = [](const Candidate& a, const Candidate& b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
-  };
   std::vector<Candidate> sorted = candidates;
   const std::size_t most = std::min(kTopHCandidates, sorted.size());
   std::partial_sort(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(most),
@@ -238,26 +259,30 @@ void apply_top_h(double top_h, std::vector<Candidate>& candidates) {
   std::erase_if(candidates, [&](const Candidate& candidate) { return likelier(last, candidate); });
 }
 
-void apply_min_p(double min_p, std::vector<Candidate>& candidates) {
+void apply_min_p(double min_p, std::vector<Candidate>& candidates, std::size_t keep) {
+  if (candidates.empty()) return;
   // p_i < min_p * p_max, both over the same sum, which cancels.
   const float largest = largest_logit(candidates);
   const float least = static_cast<float>(min_p);
+  const Candidate kept = kth_candidate(candidates, keep, likelier);
   std::erase_if(candidates, [&](const Candidate& candidate) {
-    return portable_exp(candidate.logit - largest) < least;
+    return portable_exp(candidate.logit - largest) < least && likelier(kept, candidate);
   });
 }
 
-void apply_typical_p(double mass, std::vector<Candidate>& candidates) {
+void apply_typical_p(double mass, std::vector<Candidate>& candidates, std::size_t keep) {
   if (candidates.empty()) return;
   const Distribution distribution(candidates);
   struct Surprise {
     float distance;  // from the entropy
     double log_p;
+    std::size_t candidate;
   };
   std::vector<Surprise> surprises;
   surprises.reserve(candidates.size());
   for (const double log_p : distribution.log_p) {
-    surprises.push_back({static_cast<float>(std::abs(log_p + distribution.entropy)), log_p});
+    surprises.push_back(
+        {static_cast<float>(std::abs(log_p + distribution.entropy)), log_p, surprises.size()});
   }
   std::vector<Surprise> sorted = surprises;
   std::ranges::stable_sort(sorted, {}, &Surprise::distance);
@@ -268,18 +293,21 @@ void apply_typical_p(double mass, std::vector<Candidate>& candidates) {
     if (!(static_cast<float>(sum) < static_cast<float>(mass))) break;
   }
   const float farthest = sorted[last].distance;
+  for (std::size_t i = 0; i < std::min(keep, sorted.size()); ++i) {
+    surprises[sorted[i].candidate].distance = farthest;
+  }
   std::size_t i = 0;
   std::erase_if(candidates, [&](const Candidate&) { return surprises[i++].distance > farthest; });
 }
 
-void apply_epsilon_cutoff(double cutoff, std::vector<Candidate>& candidates) {
-  drop_below(cutoff, Distribution(candidates), candidates);
+void apply_epsilon_cutoff(double cutoff, std::vector<Candidate>& candidates, std::size_t keep) {
+  drop_below(cutoff, Distribution(candidates), candidates, keep);
 }
 
-void apply_eta_cutoff(double cutoff, std::vector<Candidate>& candidates) {
+void apply_eta_cutoff(double cutoff, std::vector<Candidate>& candidates, std::size_t keep) {
   const Distribution distribution(candidates);
   const double spread = portable_exp(-static_cast<float>(distribution.entropy));
-  drop_below(std::min(cutoff, std::sqrt(cutoff) * spread), distribution, candidates);
+  drop_below(std::min(cutoff, std::sqrt(cutoff) * spread), distribution, candidates, keep);
 }
 
 LogitsProcessor::LogitsProcessor(const GenerationConfig& config, std::size_t prompt_tokens)
@@ -291,6 +319,11 @@ LogitsProcessor::LogitsProcessor(const GenerationConfig& config, std::size_t pro
       typical_p_(config.typical_p),
       epsilon_cutoff_(config.epsilon_cutoff),
       eta_cutoff_(config.eta_cutoff),
+      // Of a beam as many go on as can end it, and one more.
+      min_tokens_to_keep_(
+          config.num_beams > 1 ? std::max<std::size_t>(config.eos_token_id.size(), 1) + 1 : 1),
+      prompt_tokens_(prompt_tokens),
+      encoder_repetition_penalty_(static_cast<float>(1 / config.encoder_repetition_penalty)),
       repetition_penalty_(static_cast<float>(config.repetition_penalty)),
       sequence_bias_(config.sequence_bias),
       rules_(config, prompt_tokens) {}
@@ -298,14 +331,16 @@ LogitsProcessor::LogitsProcessor(const GenerationConfig& config, std::size_t pro
 std::span<const float> LogitsProcessor::penalized(std::span<const std::int32_t> ids,
                                                   std::span<const float> logits) {
   if (leaves_logits()) return logits;
-  if (!sequence_bias_.empty()) {
-    biased_.assign(logits.begin(), logits.end());
-    add_sequence_bias(sequence_bias_, ids, biased_);
-    logits = biased_;
-  }
   penalized_.assign(logits.begin(), logits.end());
+  add_sequence_bias(sequence_bias_, ids, penalized_);
+  if (encoder_repetition_penalty_ != 1.0f) {
+    before_penalty_ = penalized_;
+    apply_repetition_penalty(ids.first(std::min(prompt_tokens_, ids.size())),
+                             encoder_repetition_penalty_, before_penalty_, penalized_);
+  }
   if (repetition_penalty_ != 1.0f) {
-    apply_repetition_penalty(ids, repetition_penalty_, logits, penalized_);
+    before_penalty_ = penalized_;
+    apply_repetition_penalty(ids, repetition_penalty_, before_penalty_, penalized_);
   }
   rules_.apply(ids, penalized_);
   return penalized_;
@@ -314,7 +349,7 @@ std::span<const float> LogitsProcessor::penalized(std::span<const std::int32_t> 
 std::span<const Candidate> LogitsProcessor::candidates(std::span<const float> logits) {
   // top_h looks at the likeliest before top_k takes any away.
   const std::size_t all = std::max<std::size_t>(logits.size(), 1);
-  const std::size_t k = top_k_ == 0 ? all : top_k_;
+  const std::size_t k = top_k_ == 0 ? all : std::max(top_k_, min_tokens_to_keep_);
   select_top_k(logits, temperature_, top_h_ ? std::max(k, kTopHCandidates) : k, candidates_);
   if (candidates_.empty()) throw Error("the model's logits hold no number to draw a token from");
   if (largest_logit(candidates_) == kInfinity) {
@@ -324,11 +359,12 @@ std::span<const Candidate> LogitsProcessor::candidates(std::span<const float> lo
     apply_top_h(*top_h_, candidates_);
     keep_top_k(k, candidates_);
   }
-  if (top_p_ < 1.0) apply_top_p(top_p_, candidates_);
-  if (min_p_) apply_min_p(*min_p_, candidates_);
-  if (typical_p_ < 1.0) apply_typical_p(typical_p_, candidates_);
-  if (epsilon_cutoff_ > 0) apply_epsilon_cutoff(epsilon_cutoff_, candidates_);
-  if (eta_cutoff_ > 0) apply_eta_cutoff(eta_cutoff_, candidates_);
+  const std::size_t keep = min_tokens_to_keep_;
+  if (top_p_ < 1.0) apply_top_p(top_p_, candidates_, keep);
+  if (min_p_) apply_min_p(*min_p_, candidates_, keep);
+  if (typical_p_ < 1.0) apply_typical_p(typical_p_, candidates_, keep);
+  if (epsilon_cutoff_ > 0) apply_epsilon_cutoff(epsilon_cutoff_, candidates_, keep);
+  if (eta_cutoff_ > 0) apply_eta_cutoff(eta_cutoff_, candidates_, keep);
   return candidates_;
 }
 

@@ -45,11 +45,12 @@ void select_top_k(std::span<const float> logits, float temperature, std::size_t 
 /// Drops from the least likely on while the probability dropped so far, the token's own included,
 /// is <= 1 - top_p; the likeliest stays (TopPLogitsWarper; arXiv:1904.09751). Of equal logits the
 /// lower id is dropped first (torch leaves that open). `candidates` are finite; their order is
-/// kept.
-void apply_top_p(double top_p, std::vector<Candidate>& candidates);
+/// kept. Here and below the `keep` likeliest stay whatever the rule says (transformers'
+/// min_tokens_to_keep, which is above 1 for beams); keep >= 1.
+void apply_top_p(double top_p, std::vector<Candidate>& candidates, std::size_t keep = 1);
 
 /// Drops what is less likely than min_p times the likeliest (MinPLogitsWarper, arXiv:2407.01082).
-void apply_min_p(double min_p, std::vector<Candidate>& candidates);
+void apply_min_p(double min_p, std::vector<Candidate>& candidates, std::size_t keep = 1);
 
 /// Of the 100 likeliest keeps, from the likeliest on, those that together make up the share `top_h`
 /// of their entropy; the likeliest stays (TopHLogitsWarper, arXiv:2509.02510). Of equal logits the
@@ -58,15 +59,15 @@ void apply_top_h(double top_h, std::vector<Candidate>& candidates);
 
 /// Keeps the tokens whose surprise -log p is nearest to the entropy H = -sum p log p, up to the
 /// first at which their probability reaches `mass`; ties with that one stay (TypicalLogitsWarper,
-/// arXiv:2202.00666).
-void apply_typical_p(double mass, std::vector<Candidate>& candidates);
+/// arXiv:2202.00666). The `keep` nearest stay.
+void apply_typical_p(double mass, std::vector<Candidate>& candidates, std::size_t keep = 1);
 
 /// Drops what has a probability below `cutoff`, the likeliest never (EpsilonLogitsWarper,
-/// arXiv:2210.15191).
-void apply_epsilon_cutoff(double cutoff, std::vector<Candidate>& candidates);
+/// arXiv:2210.15191). What ties with the last of the `keep` likeliest stays.
+void apply_epsilon_cutoff(double cutoff, std::vector<Candidate>& candidates, std::size_t keep = 1);
 
 /// The same with min(cutoff, sqrt(cutoff) exp(-H)) (EtaLogitsWarper, arXiv:2210.15191).
-void apply_eta_cutoff(double cutoff, std::vector<Candidate>& candidates);
+void apply_eta_cutoff(double cutoff, std::vector<Candidate>& candidates, std::size_t keep = 1);
 
 /// All of it as a GenerationConfig asks. Owns scratch memory: not thread-safe, one a sequence.
 class LogitsProcessor {
@@ -76,12 +77,13 @@ class LogitsProcessor {
 
   /// True if penalized() gives the logits as they are, whatever was said.
   bool leaves_logits() const {
-    return repetition_penalty_ == 1.0F && sequence_bias_.empty() && !rules_.any();
+    return repetition_penalty_ == 1.0F && encoder_repetition_penalty_ == 1.0F &&
+           sequence_bias_.empty() && !rules_.any();
   }
 
-  /// The logits with what acts on greedy choices as well: the repetition penalty over `ids` (prompt
-  /// and what followed) and the rules about them. Valid until the next call; the input itself where
-  /// nothing is to be done.
+  /// The logits with what acts on greedy choices as well: biases, the repetition penalties over
+  /// `ids` (prompt and what followed) and the rules about them. Valid until the next call; the
+  /// input itself where nothing is to be done.
   std::span<const float> penalized(std::span<const std::int32_t> ids,
                                    std::span<const float> logits);
 
@@ -99,10 +101,13 @@ class LogitsProcessor {
   double typical_p_;
   double epsilon_cutoff_;
   double eta_cutoff_;
+  std::size_t min_tokens_to_keep_;
+  std::size_t prompt_tokens_;
+  float encoder_repetition_penalty_;  // what it multiplies by, not the config's
   float repetition_penalty_;
   std::vector<SequenceBias> sequence_bias_;
   HistoryRules rules_;
-  std::vector<float> biased_;
+  std::vector<float> before_penalty_;
   std::vector<float> penalized_;
   std::vector<Candidate> candidates_;
 };

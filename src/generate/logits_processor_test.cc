@@ -52,8 +52,8 @@ void PrintTo(const Golden& golden, std::ostream* out) {
   *out << golden.name;
 }
 
-std::vector<Golden> goldens() {
-  std::ifstream file(std::filesystem::path(SHOEHORN_TEST_DATA) / "generate/logits_processor.json");
+std::vector<Golden> goldens(const char* name) {
+  std::ifstream file(std::filesystem::path(SHOEHORN_TEST_DATA) / "generate" / name);
   const nlohmann::json recorded = nlohmann::json::parse(file);
   std::vector<Golden> all;
   for (const auto& item : recorded.at("cases")) {
@@ -62,19 +62,29 @@ std::vector<Golden> goldens() {
   return all;
 }
 
+std::vector<float> log_softmax(std::vector<float> logits) {
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
+  for (float& logit : logits) logit = static_cast<float>(logit - std::log(sum));
+  return logits;
+}
+
+/// What a case's first step draws from; beams see log-probabilities.
+std::vector<Candidate> candidates_of(const Golden& golden) {
+  const nlohmann::json& data = golden.data;
+  GenerationConfig config = parse_generation_config(data.at("config").dump(), golden.name);
+  config.do_sample = true;
+  const auto prompt = data.at("prompt").get<std::vector<std::int32_t>>();
+  std::vector<float> logits = table_logits(prompt.back(), data.at("vocab"), data.at("distinct"));
+  if (config.num_beams > 1) logits = log_softmax(logits);
+  LogitsProcessor processor(config, prompt.size());
+  const auto kept = processor.candidates(processor.penalized(prompt, logits));
+  return {kept.begin(), kept.end()};
+}
+
 class LogitsProcessorGolden : public ::testing::TestWithParam<Golden> {
  protected:
-  std::vector<Candidate> candidates() const {
-    const nlohmann::json& data = GetParam().data;
-    GenerationConfig config = parse_generation_config(data.at("config").dump(), GetParam().name);
-    config.do_sample = true;
-    const auto prompt = data.at("prompt").get<std::vector<std::int32_t>>();
-    const std::vector<float> logits =
-        table_logits(prompt.back(), data.at("vocab"), data.at("distinct"));
-    LogitsProcessor processor(config, prompt.size());
-    const auto kept = processor.candidates(processor.penalized(prompt, logits));
-    return {kept.begin(), kept.end()};
-  }
+  std::vector<Candidate> candidates() const { return candidates_of(GetParam()); }
 };
 
 TEST_P(LogitsProcessorGolden, KeepsTheTokensThatTransformersKeeps) {
@@ -85,7 +95,23 @@ TEST_P(LogitsProcessorGolden, HasTheScoresOfTransformersBitForBit) {
   EXPECT_EQ(logits_of(candidates()), GetParam().data.at("logits").get<std::vector<float>>());
 }
 
-INSTANTIATE_TEST_SUITE_P(Transformers, LogitsProcessorGolden, ::testing::ValuesIn(goldens()),
+INSTANTIATE_TEST_SUITE_P(Transformers, LogitsProcessorGolden,
+                         ::testing::ValuesIn(goldens("logits_processor.json")),
+                         [](const auto& test) { return test.param.name; });
+
+class BeamProcessorGolden : public ::testing::TestWithParam<Golden> {};
+
+TEST_P(BeamProcessorGolden, LeavesWhatTransformersLeavesABeam) {
+  const std::vector<Candidate> kept = candidates_of(GetParam());
+  ASSERT_EQ(ids_of(kept), GetParam().data.at("ids").get<std::vector<std::int32_t>>());
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    const float score = GetParam().data.at("logits")[i];
+    EXPECT_NEAR(kept[i].logit, score, 2e-6f * std::abs(score)) << kept[i].id;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Transformers, BeamProcessorGolden,
+                         ::testing::ValuesIn(goldens("beam_processor.json")),
                          [](const auto& test) { return test.param.name; });
 
 TEST(ApplyRepetitionPenalty, RepeatedIdIsPenalizedOnce) {

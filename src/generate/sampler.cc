@@ -55,7 +55,7 @@ std::int32_t Sampler::draw(std::span<const Candidate> candidates) {
   double total = 0;
   for (const Candidate& candidate : candidates) total += portable_exp(candidate.logit - largest);
 
-  const double target = next_uniform() * total;
+  const double target = uniform(draws_++) * total;
   double sum = 0;
   for (const Candidate& candidate : candidates) {
     sum += portable_exp(candidate.logit - largest);
@@ -65,12 +65,11 @@ std::int32_t Sampler::draw(std::span<const Candidate> candidates) {
   return candidates.back().id;
 }
 
-double Sampler::next_uniform() {
+double Sampler::uniform(std::uint64_t draw) const {
   const auto low = [](std::uint64_t x) { return static_cast<std::uint32_t>(x); };
   const auto high = [](std::uint64_t x) { return static_cast<std::uint32_t>(x >> 32); };
-  const auto words = philox4x32({low(draws_), high(draws_), low(sequence_), high(sequence_)},
+  const auto words = philox4x32({low(draw), high(draw), low(sequence_), high(sequence_)},
                                 {low(seed_), high(seed_)});
-  ++draws_;
   const std::uint64_t bits = (std::uint64_t{words[1]} << 32) | words[0];
   return static_cast<double>(bits >> 11) * 0x1p-53;
 }

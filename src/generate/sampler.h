@@ -32,10 +32,10 @@ class Sampler {
   std::int32_t draw(std::span<const Candidate> candidates);
   /// The next draw is number `draw`.
   void seek(std::uint64_t draw) { draws_ = draw; }
+  /// The u in [0, 1) of that draw.
+  double uniform(std::uint64_t draw) const;
 
  private:
-  double next_uniform();
-
   std::uint64_t seed_;
   std::uint64_t sequence_;
   std::uint64_t draws_ = 0;

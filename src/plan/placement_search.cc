@@ -36,7 +36,9 @@ struct Placed {
   int slots = 0;
 };
 
-class Search {
+}  // namespace
+
+class PlacementSearch::Search {
  public:
   explicit Search(const CostModel& model);
   std::optional<FoundPlacement> with_slots(int slots) const;
@@ -76,7 +78,7 @@ class Search {
   std::vector<std::size_t> after_loose_;  // by position: the unit that follows it
 };
 
-Search::Search(const CostModel& model)
+PlacementSearch::Search::Search(const CostModel& model)
     : model_(model), input_(model.input()), pieces_(cut_into_pieces(model)) {
   patterns_ = stream_patterns(pieces_, may_split_layers());
   int done_layer = -1;
@@ -94,14 +96,14 @@ Search::Search(const CostModel& model)
 
 // A part of a layer that is computed on an accelerator would cross the link: only whole layers
 // then.
-bool Search::may_split_layers() const {
+bool PlacementSearch::Search::may_split_layers() const {
   if (!input_.split_layers || !input_.devices.contains(DeviceKey::cpu())) return false;
   return std::ranges::all_of(input_.devices, [](const auto& entry) {
     return entry.first.is_cpu() || entry.second.limit_bytes == 0;
   });
 }
 
-bool Search::streams_large_loose(const Choice& choice) const {
+bool PlacementSearch::Search::streams_large_loose(const Choice& choice) const {
   for (std::size_t i = 0; i < pieces_.loose.size(); ++i) {
     if (choice.loose_on_disk[i] && !loose_piece(i).rows_only && !loose_piece(i).small) return true;
   }
@@ -110,7 +112,7 @@ bool Search::streams_large_loose(const Choice& choice) const {
 
 // Nothing; embeddings whose rows can be fetched; then the larger modules one after the other;
 // everything.
-std::vector<std::vector<bool>> Search::loose_choices() const {
+std::vector<std::vector<bool>> PlacementSearch::Search::loose_choices() const {
   std::vector<std::size_t> large;
   std::vector<bool> on_disk(pieces_.loose.size(), false);
   std::vector<std::vector<bool>> choices = {on_disk};
@@ -135,7 +137,8 @@ std::vector<std::vector<bool>> Search::loose_choices() const {
 
 // Staging for the largest group, and the KV cache of layers that are computed on the CPU because
 // they are streamed.
-bool Search::reserve_streams(const Choice& choice, Room& room, Placed& placed) const {
+bool PlacementSearch::Search::reserve_streams(const Choice& choice, Room& room,
+                                              Placed& placed) const {
   Bytes slot = 0;
   int groups = 0;
   for (std::size_t i = 0; i < pieces_.loose.size(); ++i) {
@@ -156,7 +159,8 @@ bool Search::reserve_streams(const Choice& choice, Room& room, Placed& placed) c
   return room.take_host(slot * placed.slots) && room.take_host(kv);
 }
 
-bool Search::place_layer(const Choice& choice, std::size_t l, Room& room, Placed& placed) const {
+bool PlacementSearch::Search::place_layer(const Choice& choice, std::size_t l, Room& room,
+                                          Placed& placed) const {
   const LayerCost& layer = pieces_.layers[l];
   const bool streamed = choice.layer_on_disk[l];
   if (streamed && choice.pattern->whole()) return true;
@@ -174,7 +178,7 @@ bool Search::place_layer(const Choice& choice, std::size_t l, Room& room, Placed
 // Into the first device with room; embeddings of which only rows are read gain nothing from an
 // accelerator, so they try the CPU first. But where all layers are on accelerators with memory of
 // their own, the first layer's has the embedding too if there is room: the whole pass stays there.
-bool Search::place_loose(std::size_t position, Room& room, Placed& placed) const {
+bool PlacementSearch::Search::place_loose(std::size_t position, Room& room, Placed& placed) const {
   const Piece& piece = loose_piece(position);
   const std::vector<DeviceKey>& order = room.order();
   const auto take = [&](std::size_t i) {
@@ -195,7 +199,7 @@ bool Search::place_loose(std::size_t position, Room& room, Placed& placed) const
 }
 
 // A final norm belongs with the head that follows it.
-bool Search::place_small(std::size_t position, Room& room, Placed& placed) const {
+bool PlacementSearch::Search::place_small(std::size_t position, Room& room, Placed& placed) const {
   const std::size_t next = after_loose_[position];
   if (next < units_.size()) {
     const Unit& unit = units_[next];
@@ -211,7 +215,7 @@ bool Search::place_small(std::size_t position, Room& room, Placed& placed) const
   return place_loose(position, room, placed);
 }
 
-std::optional<Placed> Search::place(const Choice& choice) const {
+std::optional<Placed> PlacementSearch::Search::place(const Choice& choice) const {
   Room room(model_, choice.accelerator_share);
   Placed placed{.layers = std::vector(pieces_.layers.size(), DeviceKey::disk()),
                 .loose = std::vector(pieces_.loose.size(), DeviceKey::disk())};
@@ -236,7 +240,7 @@ std::optional<Placed> Search::place(const Choice& choice) const {
 }
 
 // Evenly spread: the running share of streamed layers stays as close to count / n as it can.
-std::vector<bool> Search::streamed_layers(std::size_t count) const {
+std::vector<bool> PlacementSearch::Search::streamed_layers(std::size_t count) const {
   const std::size_t n = pieces_.layers.size();
   std::vector<bool> streamed(n);
   for (std::size_t i = 0; i < n; ++i) {
@@ -247,12 +251,13 @@ std::vector<bool> Search::streamed_layers(std::size_t count) const {
   return streamed;
 }
 
-std::optional<Placed> Search::with_layers(Choice& choice, std::size_t count) const {
+std::optional<Placed> PlacementSearch::Search::with_layers(Choice& choice,
+                                                           std::size_t count) const {
   choice.layer_on_disk = streamed_layers(count);
   return place(choice);
 }
 
-std::optional<Placed> Search::fewest_layers(Choice& choice) const {
+std::optional<Placed> PlacementSearch::Search::fewest_layers(Choice& choice) const {
   const std::size_t n = pieces_.layers.size();
   if (n == 0) return with_layers(choice, 0);
   std::optional<Placed> best = with_layers(choice, n);
@@ -282,7 +287,7 @@ std::optional<Placed> Search::fewest_layers(Choice& choice) const {
 // Whatever is streamed and fits what room is left after all becomes resident: first what saves most
 // reading for its bytes (forms may differ with the place, and of an embedding only rows are read),
 // then the largest. Layers differ in size, and an even spread does not fill every gap.
-void Search::refill(Choice& choice, Placed& placed) const {
+void PlacementSearch::Search::refill(Choice& choice, Placed& placed) const {
   if (placed.streamed == 0 || input_.strategy == Strategy::kSequential) return;
   Room room(model_);
   Placed again{.layers = placed.layers, .loose = placed.loose};
@@ -341,7 +346,7 @@ void Search::refill(Choice& choice, Placed& placed) const {
 // Where all that is resident is on accelerators, spreads it over them: the smallest share of each
 // that still holds it. What comes last, the CPU and the accelerator that balanced_low_0 spares,
 // must stay as unused as it was.
-Placed Search::balanced(Choice choice, Placed placed) const {
+Placed PlacementSearch::Search::balanced(Choice choice, Placed placed) const {
   const std::vector<DeviceKey> order = Room(model_).order();
   std::vector<DeviceKey> last = {DeviceKey::cpu()};
   if (input_.strategy == Strategy::kBalancedLow0 && !order.empty()) {
@@ -374,7 +379,7 @@ Placed Search::balanced(Choice choice, Placed placed) const {
   return placed;
 }
 
-std::optional<FoundPlacement> Search::with_slots(int slots) const {
+std::optional<FoundPlacement> PlacementSearch::Search::with_slots(int slots) const {
   std::optional<Placed> best;
   double best_score = std::numeric_limits<double>::infinity();
   Choice best_choice;
@@ -417,7 +422,8 @@ std::optional<FoundPlacement> Search::with_slots(int slots) const {
   return found;
 }
 
-FoundPlacement Search::spell_out(const Choice& choice, const Placed& placed) const {
+FoundPlacement PlacementSearch::Search::spell_out(const Choice& choice,
+                                                  const Placed& placed) const {
   LeafPlacement by_piece{.devices = std::vector(pieces_.pieces.size(), DeviceKey::disk()),
                          .slots = placed.slots};
   for (std::size_t i = 0; i < pieces_.loose.size(); ++i) {
@@ -436,7 +442,7 @@ FoundPlacement Search::spell_out(const Choice& choice, const Placed& placed) con
   return found;
 }
 
-FoundPlacement Search::spell_out(const LeafPlacement& placed) const {
+FoundPlacement PlacementSearch::Search::spell_out(const LeafPlacement& placed) const {
   FoundPlacement found{.assignment = Assignment(input_.weights.size(), DeviceKey::disk()),
                        .unit = StreamUnit::kLeafModule,
                        .staging_slots = placed.slots};
@@ -452,10 +458,13 @@ FoundPlacement Search::spell_out(const LeafPlacement& placed) const {
   return found;
 }
 
-}  // namespace
+PlacementSearch::PlacementSearch(const CostModel& model)
+    : search_(std::make_unique<const Search>(model)) {}
 
-std::optional<FoundPlacement> search_placement(const CostModel& model, int slots) {
-  return Search(model).with_slots(slots);
+PlacementSearch::~PlacementSearch() = default;
+
+std::optional<FoundPlacement> PlacementSearch::with_slots(int slots) const {
+  return search_->with_slots(slots);
 }
 
 }  // namespace shoehorn

@@ -4,6 +4,7 @@
 // how many layers: the fewest that fit, spread evenly.
 #pragma once
 
+#include <memory>
 #include <optional>
 
 #include "plan/cost_model.h"
@@ -16,7 +17,17 @@ struct FoundPlacement {
   int staging_slots = 0;
 };
 
-/// The placement with the fewest streamed bytes among those tried, or nothing where none fits.
-std::optional<FoundPlacement> search_placement(const CostModel& model, int slots);
+/// Borrows the model. Immutable, thread-safe.
+class PlacementSearch {
+ public:
+  explicit PlacementSearch(const CostModel& model);
+  ~PlacementSearch();
+  /// The placement with the fewest streamed bytes among those tried, or nothing where none fits.
+  std::optional<FoundPlacement> with_slots(int slots) const;
+
+ private:
+  class Search;
+  std::unique_ptr<const Search> search_;
+};
 
 }  // namespace shoehorn

@@ -27,9 +27,16 @@ void require_name(const std::string& prefix, const std::string& name) {
   }
 }
 
+std::size_t count_nodes(const Module& module) {
+  std::size_t nodes = 1 + module.parameters.size() + module.buffers.size();
+  for (const auto& [name, child] : module.children) nodes += count_nodes(child);
+  return nodes;
+}
+
 }  // namespace
 
 PlanTree::PlanTree(const ModuleTree& tree) : tree_(&tree) {
+  nodes_.reserve(count_nodes(tree.root));
   add_module(tree.root, "", -1, 0);
   index_.reserve(nodes_.size());
   for (NodeId id = 0; id < size(); ++id) {

@@ -37,7 +37,7 @@ int fewest_slots(const PlanInput& input) {
 }
 
 bool fits(const PlanInput& input) {
-  return search_placement(CostModel(input), fewest_slots(input)).has_value();
+  return PlacementSearch(CostModel(input)).with_slots(fewest_slots(input)).has_value();
 }
 
 // The smallest limit of the CPU, in whole MiB, with which some map fits in another process too; 0
@@ -147,9 +147,10 @@ Assignment assignment_of(const CostModel& model, const DeviceMap& map) {
 Plan plan_shoehorn(const PlanInput& input) {
   require_consistent(input);
   const CostModel model(input);
+  const PlacementSearch search(model);
   std::optional<Plan> best;
   for (int slots = fewest_slots(input); slots <= input.staging_slots; ++slots) {
-    const auto found = search_placement(model, slots);
+    const auto found = search.with_slots(slots);
     if (!found) break;
     Plan plan = model.account(found->assignment, found->unit, std::max(found->staging_slots, 1));
     // The search adds up by itself, for speed; the account has the last word.

@@ -22,6 +22,16 @@ CASES = {
     "beams": {"max_new_tokens": 8, "num_beams": 4, "num_return_sequences": 3},
     "beams_length": {"max_new_tokens": 8, "num_beams": 3, "num_return_sequences": 3,
                      "length_penalty": 2.0, "early_stopping": "never", "no_repeat_ngram_size": 1},
+    "prompt_rules": {"max_new_tokens": 12, "encoder_repetition_penalty": 3.0,
+                     "encoder_no_repeat_ngram_size": 1},
+    "beams_renormalized": {"max_new_tokens": 8, "num_beams": 3, "num_return_sequences": 3,
+                           "repetition_penalty": 1.6, "renormalize_logits": True},
+    # Two tokens of each beam stay, and as many as that are drawn: nothing is left to chance.
+    "beams_sampled": {"max_new_tokens": 8, "num_beams": 4, "num_return_sequences": 4,
+                      "do_sample": True, "top_k": 1, "temperature": 0.7},
+    "beams_sampled_renormalized": {"max_new_tokens": 8, "num_beams": 3, "num_return_sequences": 3,
+                                   "do_sample": True, "top_k": 1, "temperature": 1.4,
+                                   "renormalize_logits": True},
 }  # fmt: skip
 
 
@@ -34,8 +44,8 @@ def run(model, prompts: list[list[int]], config: dict) -> dict:
         ids,
         attention_mask=mask,
         generation_config=GenerationConfig(
-            do_sample=False, pad_token_id=0, output_scores=True, output_logits=True,
-            return_dict_in_generate=True, **config,
+            pad_token_id=0, output_scores=True, output_logits=True, return_dict_in_generate=True,
+            **{"do_sample": False, **config},
         ),
     )  # fmt: skip
     result = {"ids": out.sequences[:, width:].tolist()}
@@ -53,7 +63,7 @@ def main() -> None:
     model.generation_config.eos_token_id = None
     # Rules count pads as part of the text: prompts of one length there, and beams one by one.
     cases = [{"name": "greedy", "prompts": PROMPTS, "config": CASES["greedy"]}]
-    for name in ("rules", "beams", "beams_length"):
+    for name in list(CASES)[1:]:
         cases += [{"name": name, "prompts": [p], "config": CASES[name]} for p in PROMPTS[:2]]
     for case in cases:
         case |= run(model, case["prompts"], case["config"])

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Records what transformers' generate does with given logits, into logits_processor.json (scores
-that a first step draws from), generate.json (ids of whole greedy generations) and beams.json (ids
+that a first step draws from), beam_processor.json (those of sampled beams), generate.json (ids of whole greedy generations) and beams.json (ids
 and scores of beam searches).
 
     pip install torch transformers
@@ -92,8 +92,8 @@ def beams(case):
     out = model.generate(
         torch.tensor([case["prompt"]]),
         generation_config=GenerationConfig(
-            do_sample=False, pad_token_id=0, use_cache=False, output_scores=True,
-            return_dict_in_generate=True, **case["config"]))
+            pad_token_id=0, use_cache=False, output_scores=True, return_dict_in_generate=True,
+            **{"do_sample": False, **case["config"]}))
     length = len(case["prompt"])
     # Rows that ended earlier are padded.
     made = [(row >= 0).sum().item() for row in out.beam_indices]
@@ -153,8 +153,25 @@ SCORES = [
                                "begin_suppress_tokens": [10, 11]}),
     ("bad_words", 64, 2**16, {**ALL, "bad_words_ids": [[7], [17, 8], [3, 17, 9], [4, 17, 10]]}),
     ("no_repeat", 64, 2**16, {**ALL, "no_repeat_ngram_size": 1}),
+    ("encoder_penalty", 64, 2**16, {**ALL, "encoder_repetition_penalty": 1.7, "repetition_penalty": 1.3}),
+    ("encoder_no_repeat", 64, 2**16, {**ALL, "encoder_no_repeat_ngram_size": 1}),
     ("min_length", 64, 2**16, {**ALL, "min_length": 6, "eos_token_id": [3, 9]}),
     ("min_length_reached", 64, 2**16, {**ALL, "min_length": 5, "eos_token_id": [3, 9]}),
+]
+# The same of beams: log-probabilities, and no warper leaves fewer than two of them (more where more end).
+SAMPLED = {**ALL, "num_beams": 2}
+BEAM_SCORES = [
+    ("beams_temperature", 64, 2**16, {**SAMPLED, "temperature": 0.7}),
+    ("beams_top_k", 64, 2**16, {"num_beams": 3, "top_k": 1, "eos_token_id": [3, 9, 11]}),
+    ("beams_top_p", 64, 2**16, {**SAMPLED, "top_p": 0.01}),
+    ("beams_top_p_eos", 64, 2**16, {**SAMPLED, "top_p": 0.3, "eos_token_id": [3, 9, 11]}),
+    ("beams_min_p", 64, 2**16, {**SAMPLED, "min_p": 1.0, "eos_token_id": [3, 9]}),
+    ("beams_typical", 64, 2**16, {**SAMPLED, "typical_p": 0.01, "eos_token_id": [3, 9]}),
+    ("beams_epsilon", 64, 2**16, {**SAMPLED, "epsilon_cutoff": 0.9, "eos_token_id": [3, 9]}),
+    ("beams_eta", 64, 2**16, {**SAMPLED, "eta_cutoff": 0.9, "temperature": 0.2}),
+    ("beams_top_h", 64, 2**16, {**SAMPLED, "top_h": 0.3, "temperature": 2.0}),
+    ("beams_rules", 64, 2**16, {**SAMPLED, "repetition_penalty": 1.3, "temperature": 2.0, "top_p": 0.9,
+                                "encoder_repetition_penalty": 1.2}),
 ]
 PROMPT = [5, 11, 5, 3, 17]
 
@@ -168,6 +185,10 @@ GREEDY = [
     ("trigrams", 8, 2**16, {"max_new_tokens": 40, "no_repeat_ngram_size": 3}),
     ("forced_eos", 48, 2**16, {"max_new_tokens": 7, "forced_eos_token_id": 13}),
     ("bias", 48, 2**16, {"max_new_tokens": 20, "sequence_bias": [[[13], 5.0], [[13, 4], 9.5], [[4, 13], -30.0]]}),
+    ("encoder_penalty", 48, 2**16, {"max_new_tokens": 20, "encoder_repetition_penalty": 4.0}),
+    ("encoder_bigrams", 8, 2**16, {"max_new_tokens": 20, "encoder_no_repeat_ngram_size": 2}),
+    ("invalid_removed", 48, 2**16, {"max_new_tokens": 12, "remove_invalid_values": True,
+                                    "no_repeat_ngram_size": 1}),
     ("decay", 48, 2**16, {"max_new_tokens": 40, "eos_token_id": [4, 29], "repetition_penalty": 5.0,
                           "exponential_decay_length_penalty": [9, 1.2]}),
     ("suppressed", 48, 2**16, {"max_new_tokens": 12, "suppress_tokens": list(range(20, 48)),
@@ -175,6 +196,7 @@ GREEDY = [
 ]
 
 RETURN_3 = {"max_new_tokens": 12, "num_beams": 4, "num_return_sequences": 3}
+DRAWN = {"max_new_tokens": 10, "do_sample": True, "top_k": 1, "temperature": 0.8}
 BEAMS = [
     ("two", 48, 2**16, {"max_new_tokens": 8, "num_beams": 2}),
     ("four_all_returned", 48, 2**16,
@@ -188,6 +210,14 @@ BEAMS = [
                                "early_stopping": "never"}),
     ("short", 24, 2**16, {**RETURN_3, "eos_token_id": [10, 20, 0], "length_penalty": -1.0}),
     ("no_length", 24, 2**16, {**RETURN_3, "eos_token_id": [10, 20, 0], "length_penalty": 0.0}),
+    ("renormalized", 24, 2**16, {**RETURN_3, "eos_token_id": [10, 20, 0], "repetition_penalty": 1.5,
+                                 "renormalize_logits": True}),
+    # Two tokens of each beam stay, and as many as that are drawn: nothing is left to chance.
+    ("sampled_two", 48, 2**16, {**DRAWN, "num_beams": 2}),
+    ("sampled_four", 48, 2**16, {**DRAWN, "num_beams": 4, "num_return_sequences": 4}),
+    ("sampled_eos", 24, 2**16, {**DRAWN, "num_beams": 4, "num_return_sequences": 3, "eos_token_id": 10}),
+    ("sampled_renormalized", 48, 2**16, {**DRAWN, "num_beams": 3, "num_return_sequences": 3,
+                                         "renormalize_logits": True}),
     ("rules", 24, 2**16, {"max_new_tokens": 16, "num_beams": 5, "num_return_sequences": 2,
                           "eos_token_id": 10, "min_new_tokens": 5, "no_repeat_ngram_size": 2,
                           "repetition_penalty": 1.2, "bad_words_ids": [[3], [5, 6]]}),
@@ -208,6 +238,7 @@ def main():
 
     versions = {"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__}
     for name, cases in [("logits_processor.json", [scores(case) for case in named(SCORES)]),
+                        ("beam_processor.json", [scores(case) for case in named(BEAM_SCORES)]),
                         ("generate.json", generations),
                         ("beams.json", [beams(case) for case in named(BEAMS)])]:
         lines = ",\n".join(json.dumps(case) for case in cases)

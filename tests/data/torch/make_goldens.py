@@ -75,15 +75,17 @@ def write_model() -> None:
     torch.save(
         state, folder("legacy") / "pytorch_model.bin", _use_new_zipfile_serialization=False
     )
-    sharded = folder("sharded")
-    keys = list(state)
-    weight_map = {}
-    for i, part in enumerate((keys[: len(keys) // 2], keys[len(keys) // 2 :])):
-        name = f"pytorch_model-{i + 1:05}-of-00002.bin"
-        torch.save({k: state[k] for k in part}, sharded / name)
-        weight_map |= {k: name for k in part}
-    index = {"metadata": {"total_size": 0}, "weight_map": weight_map}
-    (sharded / "pytorch_model.bin.index.json").write_text(json.dumps(index, indent=2))
+    for form, zipped in (("sharded", True), ("legacy-sharded", False)):
+        sharded = folder(form)
+        keys = list(state)
+        weight_map = {}
+        for i, part in enumerate((keys[: len(keys) // 2], keys[len(keys) // 2 :])):
+            name = f"pytorch_model-{i + 1:05}-of-00002.bin"
+            shard = {k: state[k] for k in part}
+            torch.save(shard, sharded / name, _use_new_zipfile_serialization=zipped)
+            weight_map |= {k: name for k in part}
+        index = {"metadata": {"total_size": 0}, "weight_map": weight_map}
+        (sharded / "pytorch_model.bin.index.json").write_text(json.dumps(index, indent=2))
     offload_state_dict(folder("offload"), state)
 
 
