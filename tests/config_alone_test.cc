@@ -76,7 +76,6 @@ TEST_P(ConfigAlone, IsInspectedAsOnTheMetaDevice) {
 
 TEST_P(ConfigAlone, IsPlanned) {
   const PlanReport report = plan(folder_.string(), options());
-  EXPECT_FALSE(report.device_map.empty());
   const Json json = Json::parse(report.json);
   double placed = 0;
   for (const auto& [device, bytes] : json.at("bytes").items()) placed += bytes.get<double>();

@@ -161,7 +161,6 @@ TEST(Complete, RefusesWhatMakesNoSense) {
   const Prompts prompts = {{1, 5}};
   EXPECT_THROW(model.complete(prompts, {.do_sample = false, .num_return_sequences = 2}),
                ArgumentError);
-  EXPECT_THROW(model.complete(prompts, {.do_sample = true, .num_beams = 2}), UnsupportedError);
   EXPECT_THROW(model.complete(prompts, {.num_beams = 2, .logprobs = 1}), UnsupportedError);
   EXPECT_THROW(model.complete(prompts, {.early_stopping = "maybe"}), ArgumentError);
   EXPECT_THROW(model.generate(prompts[0], {.num_beams = 2}), ArgumentError);

@@ -60,7 +60,9 @@ Distance distance_from_recorded(const fs::path& folder, LoadOptions options) {
   std::vector<float> got;
   const std::size_t length = wide.size() / 2;
   for (const std::size_t prompt : {std::size_t{0}, length}) {
-    LogitsRequest request{.batch = 1, .length = static_cast<std::int64_t>(length)};
+    LogitsRequest request;
+    request.batch = 1;
+    request.length = static_cast<std::int64_t>(length);
     for (std::size_t i = 0; i < length; ++i) {
       request.input_ids.push_back(static_cast<std::int32_t>(wide[prompt + i]));
     }
