@@ -92,8 +92,8 @@ std::string trimmed(const std::string& text) {
 
 class Talk {
  public:
-  Talk(Chat& chat, const std::function<void(const RunStats&)>& on_stats)
-      : chat_(chat), on_stats_(on_stats) {}
+  Talk(Chat& chat, bool shifts_context, const std::function<void(const RunStats&)>& on_stats)
+      : chat_(chat), shifts_context_(shifts_context), on_stats_(on_stats) {}
 
   void run() {
     // A program that writes to a pipe has no other key; a person has Ctrl-D.
@@ -181,8 +181,8 @@ class Talk {
     } else if (generation.finish_reason() == FinishReason::kLength &&
                chat_.position() >= chat_.capacity()) {
       std::cerr << "note: the context of " << chat_.capacity()
-                << " tokens is full: /clear begins anew, --max-context makes room, --context-shift "
-                   "leaves out the oldest turns\n";
+                << " tokens is full: /clear begins anew, --max-context makes room"
+                << (shifts_context_ ? "\n" : ", --context-shift leaves out the oldest turns\n");
     } else if (generation.finish_reason() == FinishReason::kLength) {
       std::cerr << "note: cut after " << generation.ids().size()
                 << " tokens; -n/--max-new-tokens allows more\n";
@@ -233,6 +233,7 @@ class Talk {
   }
 
   Chat& chat_;
+  bool shifts_context_;
   const std::function<void(const RunStats&)>& on_stats_;
   LineEditor editor_;
   std::size_t left_out_ = 0;
@@ -247,7 +248,7 @@ void chat_with(const ChatFlags& flags, Chat& chat, const std::vector<std::string
       take_prompt_cache(flags.prompt_cache, [&] { chat.load_prompt_cache(flags.prompt_cache); });
   begin_conversation(flags, chat);
   for (const std::string& text : messages) chat.add_message({.role = "user", .content = text});
-  Talk(chat, on_stats).run();
+  Talk(chat, flags.context_shift, on_stats).run();
   if (cached && chat.position() > 0) chat.save_prompt_cache(flags.prompt_cache);
 }
 

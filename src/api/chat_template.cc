@@ -35,11 +35,11 @@ ChatTemplateFiles chat_template_files(const Checkpoint& checkpoint) {
 
 ChatTemplate make_chat_template(const ChatTemplateFiles& files, const std::string& model) {
   if (files.sources.empty()) {
-    throw UnsupportedError(
-        str_cat(model,
-                ": has no chat template, neither chat_template.jinja nor one in "
-                "tokenizer_config.json; --chat-template FILE names one, and without --chat "
-                "text goes to the model as it is"));
+    throw UnsupportedError(str_cat(
+        model, ": has no chat template",
+        files.path == model ? "" : ", neither chat_template.jinja nor one in tokenizer_config.json",
+        ", as models that were not trained to chat; --chat-template FILE names one, and "
+        "without --chat or -i text goes to the model as it is"));
   }
   return ChatTemplate::from_sources(files.sources, files.special_tokens, files.path);
 }

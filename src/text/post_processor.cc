@@ -12,6 +12,9 @@ namespace shoehorn::text {
 namespace {
 
 constexpr int kMaxNesting = 32;
+// A template of thousands would make a thousand texts of one.
+constexpr std::size_t kMaxTemplateSequences = 16;
+constexpr std::size_t kMaxTemplateIds = 65536;
 using Sequences = std::vector<TypedIds>;
 
 std::int32_t to_id(const JsonValue& config) {
@@ -113,6 +116,8 @@ class TemplatePostProcessor : public PostProcessor {
 
   static std::vector<Item> read_template(const JsonValue& config, const JsonValue& processor) {
     std::vector<Item> items;
+    std::size_t sequences = 0;
+    std::size_t ids = 0;
     for (const JsonValue& entry : config.items()) {
       Item item;
       const bool special = entry.has("SpecialToken");
@@ -125,6 +130,12 @@ class TemplatePostProcessor : public PostProcessor {
         item.sequence = name == "A" ? 0 : 1;
       } else {
         body.fail(str_cat("the sequence is \"", name, "\", neither A nor B"));
+      }
+      sequences += item.sequence < 0 ? 0 : 1;
+      ids += item.ids.size();
+      if (sequences > kMaxTemplateSequences || ids > kMaxTemplateIds) {
+        entry.fail(str_cat("more than ", kMaxTemplateSequences, " sequences or ", kMaxTemplateIds,
+                           " tokens in a template are not supported"));
       }
       items.push_back(std::move(item));
     }

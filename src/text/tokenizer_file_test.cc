@@ -110,6 +110,16 @@ TEST(FromJson, RefusesTemplatesWithTokensThatHaveNoIds) {
   EXPECT_THAT([&] { from(file); }, ThrowsMessage<FormatError>(HasSubstr("[X]")));
 }
 
+TEST(FromJson, RefusesTemplatesThatMakeManyTextsOfOne) {
+  Json file = word_level();
+  const Json sequence = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  file["post_processor"] = {{"type", "TemplateProcessing"},
+                            {"single", std::vector<Json>(17, sequence)},
+                            {"pair", Json::array()},
+                            {"special_tokens", Json::object()}};
+  EXPECT_THAT([&] { from(file); }, ThrowsMessage<FormatError>(HasSubstr("more than 16 sequences")));
+}
+
 TEST(FromJson, RefusesBrokenCharsmaps) {
   for (const char* charsmap : {"", "AAAA", "/////w==", "!!!!", "CAAAAAA="}) {
     Json file = word_level();
