@@ -260,7 +260,7 @@ DiskProbe probe_disk(const fs::path& file_or_folder, const DiskProbeOptions& opt
   }
   DiskProbe probe;
   measure_drive(files, pieces, options, probe);
-  measure_page_cache(pieces, options, probe);
+  if (options.page_cache) measure_page_cache(pieces, options, probe);
   if (pieces.size() * options.read_bytes < std::min(kEnoughBytes, options.max_bytes)) {
     if (!probe.note.empty()) probe.note += "; ";
     probe.note += str_cat("only ", pieces.size() * options.read_bytes >> 20, " MiB to read");

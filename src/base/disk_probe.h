@@ -20,6 +20,7 @@ struct DiskProbeOptions {
   int reads_in_flight = 8;
   /// A smaller file is read again, past the page cache alone, until it was that many bytes.
   std::uint64_t least_bytes = 0;
+  bool page_cache = true;  ///< false: leave the page cache unmeasured
   bool try_direct = true;  ///< false: read through the page cache, emptied of those bytes first
 };
 
