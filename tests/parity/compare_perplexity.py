@@ -62,6 +62,8 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", help="of transformers' weights and arithmetic")
     parser.add_argument("--tolerance", type=float, default=1e-4)
     args = parser.parse_args()
+    if not 0 < args.stride < args.context:
+        parser.error("--stride has to be less than --context: each window scores what follows the one before")
     with shoehorn_side.reference_folder(args) as folder:
         model = reference.load(folder, args.dtype)
         tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
