@@ -71,7 +71,7 @@ void multiply_group(const float* w, const float* panel, std::int64_t depth, floa
       for (std::int64_t k = k0; k < depth; ++k) turn(k);
       break;
     }
-    // Instructions, not multiply-adds, are short where another thread shares the core.
+    // Four turns share the loop's own instructions: 21 in place of 25 for 12 multiply-adds.
 #pragma GCC unroll 4
     for (std::int64_t k = k0; k < k0 + kPrefetchTurns; ++k) turn(k);
   }
