@@ -22,7 +22,7 @@ std::string byte_token(unsigned byte) {
 
 }  // namespace
 
-BpeModel::BpeModel(const TokenizerFile& file)
+BpeModel::BpeModel(TokenizerFile& file)
     : TokenModel(file),
       prefix_(file.model.string_or("continuing_subword_prefix", "")),
       suffix_(file.model.string_or("end_of_word_suffix", "")),
@@ -60,14 +60,14 @@ void BpeModel::find_cuts(const TokenizerFile& file) {
   std::sort(odd.begin(), odd.end());
   const std::int32_t last_odd = odd.empty() ? -1 : odd.back();  // mostly the lowest ids
   bool odd_merges = false;
-  merges_.for_each([&](const MergeTable::Merge& merge) {
-    if (merge.left > last_odd && merge.right > last_odd) return;
+  for (const MergeTable::Merge& merge : merges_.merges()) {
+    if (merge.left > last_odd && merge.right > last_odd) continue;
     odd_merges |= std::binary_search(odd.begin(), odd.end(), merge.left) ||
                   std::binary_search(odd.begin(), odd.end(), merge.right);
-  });
+  }
   if (odd_merges) return;
   for (const auto& entry : file.vocab) {
-    const std::string_view token = file.view(entry.token);
+    const std::string_view token = file.view(entry);
     for (std::size_t at = token.find(kSpaceMark, 1); at != token.npos;
          at = token.find(kSpaceMark, at + 1)) {
       const std::size_t before = previous_character(token, at);
@@ -163,9 +163,9 @@ void BpeModel::split(std::string_view piece, ModelScratch& scratch) const {
 }
 
 void BpeModel::link(ModelScratch::Symbol& left, const ModelScratch::Symbol& right) const {
-  const MergeTable::Merge* merge = merges_.find(left.id, right.id);
-  left.rank = merge ? merge->rank : MergeTable::kNoRank;
-  left.merged = merge ? merge->id : -1;
+  const MergeTable::Found merge = merges_.find(left.id, right.id);
+  left.rank = merge.rank;
+  left.merged = merge.id;
 }
 
 void BpeModel::merge_short(std::vector<ModelScratch::Symbol>& symbols) const {

@@ -17,7 +17,7 @@ namespace shoehorn::text {
 class BpeModel : public TokenModel {
  public:
   /// Throws FormatError for merges that name unknown tokens.
-  explicit BpeModel(const TokenizerFile& file);
+  explicit BpeModel(TokenizerFile& file);
 
   void tokenize(std::string_view piece, ModelScratch& scratch,
                 std::vector<std::int32_t>& ids) const override;

@@ -1,6 +1,7 @@
 // Strings and numbers are where the time goes; the rest is recursive descent.
 #include "text/json_reader.h"
 
+#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <cstring>
@@ -37,13 +38,18 @@ bool is_stop(char c) {
   return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20;
 }
 
+bool is_bracket_or_quote(char c) {
+  return c == '"' || (c | 0x20) == '{' || (c | 0x20) == '}';  // [ and ] without the bit
+}
+
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
 }  // namespace
 
-JsonReader::JsonReader(std::string_view text) : text_(text) {
+JsonReader::JsonReader(std::string_view text, std::size_t position)
+    : text_(text), position_(position) {
   if (text.size() >= kMaxBytes) throw FormatError("JSON of 2 GiB or more is not supported");
 }
 
@@ -58,17 +64,16 @@ void JsonReader::fail_expected(char c) const {
 void JsonReader::skip_all_space() {
   constexpr std::uint64_t kSpaces = 0x2020202020202020;
   while (position_ < text_.size()) {
-    if (position_ + 8 <= text_.size()) {
-      std::uint64_t word;
-      std::memcpy(&word, text_.data() + position_, 8);
-      if (word == kSpaces) {
-        position_ += 8;
-        continue;
-      }
-    }
     const char c = text_[position_];
     if (c != ' ' && c != '\n' && c != '\r' && c != '\t') return;
     ++position_;
+    while (position_ + 8 <= text_.size()) {  // the indentation of the next line
+      std::uint64_t word;
+      std::memcpy(&word, text_.data() + position_, 8);
+      const int spaces = word == kSpaces ? 8 : std::countr_zero(word ^ kSpaces) / 8;
+      position_ += static_cast<std::size_t>(spaces);
+      if (spaces < 8) break;
+    }
   }
 }
 
@@ -87,17 +92,6 @@ bool JsonReader::next_in(char close, bool& first) {
   if (!first) expect(',');
   first = false;
   return true;
-}
-
-JsonReader::String JsonReader::part(String s, std::size_t begin, std::size_t length) {
-  if (s.escaped) {
-    own_strings_.emplace_back(view(s).substr(begin, length));
-    s.offset = static_cast<std::uint32_t>(own_strings_.size() - 1);
-  } else {
-    s.offset += static_cast<std::uint32_t>(begin);
-  }
-  s.length = static_cast<std::uint32_t>(length) & 0x7FFFFFFF;
-  return s;
 }
 
 // Position of the first byte that a string does not simply contain; whether a byte before it is not
@@ -142,7 +136,10 @@ JsonReader::String JsonReader::read_string() {
 
 // From the first escape on; the text before it starts at `begin`.
 JsonReader::String JsonReader::read_escaped(std::size_t begin) {
-  std::string out(text_.substr(begin, position_ - begin));
+  if (!unescaped_) unescaped_.reset(new char[text_.size()]);
+  char* const first = unescaped_.get() + unescaped_bytes_;
+  char* out = std::copy(text_.begin() + static_cast<std::ptrdiff_t>(begin),
+                        text_.begin() + static_cast<std::ptrdiff_t>(position_), first);
   for (;;) {
     if (position_ == text_.size()) fail("a string without end");
     const char c = text_[position_];
@@ -150,34 +147,35 @@ JsonReader::String JsonReader::read_escaped(std::size_t begin) {
     if (static_cast<unsigned char>(c) < 0x20) fail("a control character in a string");
     ++position_;
     if (c == '\\') {
-      append_escape(out);
+      out = unescape(out);
     } else {
-      out.push_back(c);
+      *out++ = c;
     }
   }
-  if (!is_valid_utf8(out)) fail("a string that is not UTF-8");
+  const auto length = static_cast<std::size_t>(out - first);
+  if (!is_valid_utf8({first, length})) fail("a string that is not UTF-8");
   ++position_;
   String result;
-  result.offset = static_cast<std::uint32_t>(own_strings_.size());
-  result.length = static_cast<std::uint32_t>(out.size()) & 0x7FFFFFFF;
+  result.offset = static_cast<std::uint32_t>(unescaped_bytes_);
+  result.length = static_cast<std::uint32_t>(length) & 0x7FFFFFFF;
   result.escaped = 1;
-  own_strings_.push_back(std::move(out));
+  unescaped_bytes_ += length;
   return result;
 }
 
-// After the backslash.
-void JsonReader::append_escape(std::string& out) {
+// Writes the character whose escape goes on at `position_`, after the backslash; returns its end.
+char* JsonReader::unescape(char* out) {
   if (position_ == text_.size()) fail("a string without end");
   const char c = text_[position_++];
   switch (c) {
     case '"':
     case '\\':
-    case '/': out.push_back(c); return;
-    case 'b': out.push_back('\b'); return;
-    case 'f': out.push_back('\f'); return;
-    case 'n': out.push_back('\n'); return;
-    case 'r': out.push_back('\r'); return;
-    case 't': out.push_back('\t'); return;
+    case '/': *out++ = c; return out;
+    case 'b': *out++ = '\b'; return out;
+    case 'f': *out++ = '\f'; return out;
+    case 'n': *out++ = '\n'; return out;
+    case 'r': *out++ = '\r'; return out;
+    case 't': *out++ = '\t'; return out;
     case 'u': break;
     default: fail("an unknown escape");
   }
@@ -191,7 +189,9 @@ void JsonReader::append_escape(std::string& out) {
   } else if (value >= 0xDC00 && value <= 0xDFFF) {
     fail("half a surrogate pair");
   }
-  append_utf8(out, value);
+  std::string character;
+  append_utf8(character, value);
+  return std::copy(character.begin(), character.end(), out);
 }
 
 char32_t JsonReader::read_hex4() {
@@ -264,6 +264,27 @@ double JsonReader::read_exact_double() {
 void JsonReader::read_word(std::string_view word) {
   if (text_.substr(position_, word.size()) != word) fail("expected a value");
   position_ += word.size();
+}
+
+void JsonReader::skip_nested() {
+  skip_space();
+  bool foreign = false;
+  std::size_t depth = 0;
+  do {
+    while (position_ < text_.size() && !is_bracket_or_quote(text_[position_])) ++position_;
+    if (position_ == text_.size()) fail("a list or an object without end");
+    const char c = text_[position_++];
+    if (c == '{' || c == '[') ++depth;
+    if (c == '}' || c == ']') --depth;
+    if (c != '"') continue;
+    for (;; ++position_) {
+      position_ = find_stop(std::min(position_, text_.size()), foreign);
+      if (position_ == text_.size()) fail("a string without end");
+      if (text_[position_] == '"') break;
+      if (text_[position_] == '\\') ++position_;
+    }
+    ++position_;
+  } while (depth > 0);
 }
 
 JsonValue JsonReader::read_value(const std::string& place, int depth) {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -18,15 +18,15 @@ class JsonReader {
   /// Deepest nesting that is read.
   static constexpr int kMaxDepth = 32;
 
-  /// A string: a part of the text where it has no escapes, else one of the reader's own.
+  /// A string: a part of the text where it has no escapes, else of the reader's own copy.
   struct String {
-    std::uint32_t offset = 0;  // in the text, or the number of the own string
+    std::uint32_t offset = 0;
     std::uint32_t length : 31 = 0;
     std::uint32_t escaped : 1 = 0;
   };
 
-  /// Throws FormatError for 2 GiB of text or more.
-  explicit JsonReader(std::string_view text);
+  /// Reads from byte `position` on. Throws FormatError for 2 GiB of text or more.
+  explicit JsonReader(std::string_view text, std::size_t position = 0);
 
   /// The character that the next value (or bracket) starts with; NUL at the end.
   char peek();
@@ -52,10 +52,14 @@ class JsonReader {
   String read_string();
   /// Valid UTF-8; lives as long as the reader and its text.
   std::string_view view(String s) const {
-    return s.escaped ? std::string_view{own_strings_[s.offset]} : text_.substr(s.offset, s.length);
+    return {(s.escaped ? unescaped_.get() : text_.data()) + s.offset, s.length};
   }
   /// A part of a string, from byte `begin` on; the cut must be between characters.
-  String part(String s, std::size_t begin, std::size_t length);
+  static String part(String s, std::size_t begin, std::size_t length) {
+    s.offset += static_cast<std::uint32_t>(begin);
+    s.length = static_cast<std::uint32_t>(length) & 0x7FFFFFFF;
+    return s;
+  }
   /// A number without fraction and exponent that fits 64 bits.
   std::int64_t read_integer();
   /// As `serde_double` reads numbers, which is not always the nearest double.
@@ -66,6 +70,9 @@ class JsonReader {
   std::string_view read_number(bool& integer);
   /// Steps over "true", "false" or "null".
   void read_word(std::string_view word);
+  /// Steps over an object or array of which nothing is looked at but where it ends: another reader
+  /// may find that it is not JSON.
+  void skip_nested();
   /// A whole value, for the small parts of a file.
   JsonValue read_value(const std::string& place) { return read_value(place, 0); }
 
@@ -84,14 +91,17 @@ class JsonReader {
   void skip_all_space();
   std::size_t find_stop(std::size_t at, bool& foreign) const;
   String read_escaped(std::size_t begin);
-  void append_escape(std::string& out);
+  char* unescape(char* out);
   char32_t read_hex4();
   JsonValue read_value(const std::string& place, int depth);
 
   std::string_view text_;
   std::size_t position_ = 0;
   std::size_t values_ = 0;
-  std::deque<std::string> own_strings_;
+  // Strings without their escapes, which makes them shorter: as long as the text is enough, and the
+  // pages that are not used cost nothing.
+  std::unique_ptr<char[]> unescaped_;
+  std::size_t unescaped_bytes_ = 0;
 };
 
 }  // namespace shoehorn::text

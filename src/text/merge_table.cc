@@ -1,10 +1,13 @@
-// Building the table is most of what loading a tokenizer costs: a million and a half look-ups in
-// tables of many megabytes. So it goes in batches, and each pass fetches what the next one reads.
+// Finding the ids of half a million merges is most of what loading a tokenizer costs: a million and
+// a half look-ups in tables of many megabytes. So two threads share it, and each goes in batches,
+// where one pass fetches what the next one reads.
 #include "text/merge_table.h"
 
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <future>
+#include <span>
 #include <string>
 
 #include "shoehorn/error.h"
@@ -13,28 +16,35 @@
 #include "base/str_cat.h"
 
 namespace shoehorn::text {
+namespace {
 
-class MergeTable::Builder {
+// From here on a second thread is worth its start.
+constexpr std::size_t kManyMerges = 32768;
+constexpr std::size_t kBatch = 32;
+
+}  // namespace
+
+// Finds the ids of what merges name.
+class MergeTable::Resolver {
  public:
-  Builder(MergeTable& table, const TokenizerFile& file, const Vocabulary& vocabulary,
-          std::string_view prefix)
-      : table_(table),
-        file_(file),
+  Resolver(const TokenizerFile& file, const Vocabulary& vocabulary, std::string_view prefix)
+      : file_(file),
         vocabulary_(vocabulary),
         prefix_(prefix),
         can_guess_(vocabulary.size() == file.vocab.size()) {}
 
-  void add(std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) prepare(i, batch_[i - begin]);
-    for (std::size_t i = begin; i < end; ++i) look_up(i, batch_[i - begin]);
-    for (std::size_t i = begin; i < end; ++i) {
-      const Pending& pending = batch_[i - begin];
-      table_.insert(
-          {pending.left_id, pending.right_id, static_cast<std::uint32_t>(i), pending.merged_id});
+  /// The merges of the file from entry `first` on, as many as `out` has room for.
+  void resolve(std::size_t first, std::span<Merge> out) {
+    for (std::size_t begin = 0; begin < out.size(); begin += kBatch) {
+      const std::size_t end = std::min(begin + kBatch, out.size());
+      for (std::size_t i = begin; i < end; ++i) prepare(first + i, batch_[i - begin]);
+      for (std::size_t i = begin; i < end; ++i) {
+        const Pending& pending = batch_[i - begin];
+        out[i] = {require(first + i, pending.left, pending.left_key),
+                  require(first + i, pending.right, pending.right_key), pending.merged_id};
+      }
     }
   }
-
-  static constexpr std::size_t kBatch = 32;
 
  private:
   struct Pending {
@@ -42,8 +52,6 @@ class MergeTable::Builder {
     std::string_view right;
     Vocabulary::Key left_key;
     Vocabulary::Key right_key;
-    std::int32_t left_id;
-    std::int32_t right_id;
     std::int32_t merged_id;
   };
 
@@ -59,12 +67,6 @@ class MergeTable::Builder {
                                 "\" is shorter than continuing_subword_prefix"));
     }
     pending.merged_id = find_merged(i, pending.left, pending.right.substr(prefix_.size()));
-  }
-
-  void look_up(std::size_t i, Pending& pending) const {
-    pending.left_id = require(i, pending.left, pending.left_key);
-    pending.right_id = require(i, pending.right, pending.right_key);
-    __builtin_prefetch(&table_.slots_[table_.slot_of(pending.left_id, pending.right_id)]);
   }
 
   std::int32_t require(std::size_t i, std::string_view token, const Vocabulary::Key& key) const {
@@ -93,7 +95,6 @@ class MergeTable::Builder {
     return last_;
   }
 
-  MergeTable& table_;
   const TokenizerFile& file_;
   const Vocabulary& vocabulary_;
   std::string_view prefix_;
@@ -105,22 +106,42 @@ class MergeTable::Builder {
 
 MergeTable::MergeTable(const TokenizerFile& file, const Vocabulary& vocabulary,
                        std::string_view prefix) {
-  const std::size_t slots = std::bit_ceil(2 * file.merges.size() + 2);
-  reserve_large(slots_, slots);
-  slots_.resize(slots, Merge{-1, -1, kNoRank, -1});
-  Builder builder(*this, file, vocabulary, prefix);
-  for (std::size_t begin = 0; begin < file.merges.size(); begin += Builder::kBatch) {
-    builder.add(begin, std::min(begin + Builder::kBatch, file.merges.size()));
+  static_assert(TokenizerLimits::kMaxEntries < kIndexMask, "the index of a merge fits its slot");
+  const std::size_t count = file.merges.size();
+  reserve_large(merges_, count);
+  merges_.resize(count);
+  const auto resolve = [&](std::size_t begin, std::size_t end) {
+    Resolver(file, vocabulary, prefix)
+        .resolve(begin, std::span(merges_).subspan(begin, end - begin));
+  };
+  const std::size_t half = count < kManyMerges ? count : count / 2;
+  std::future<void> rest =
+      std::async(half == count ? std::launch::deferred : std::launch::async | std::launch::deferred,
+                 resolve, half, count);
+  resolve(0, half);  // its error comes first, as in the file
+  rest.get();
+  slots_.assign(std::bit_ceil(2 * count + 2), kFree);
+  std::array<std::uint64_t, kBatch> hashes;
+  for (std::size_t begin = 0; begin < count; begin += kBatch) {
+    const std::size_t end = std::min(begin + kBatch, count);
+    for (std::size_t i = begin; i < end; ++i) {
+      hashes[i - begin] = hash_of(merges_[i].left, merges_[i].right);
+      __builtin_prefetch(&slots_[hashes[i - begin] & (slots_.size() - 1)]);
+    }
+    for (std::size_t i = begin; i < end; ++i) insert(i, hashes[i - begin]);
   }
 }
 
-void MergeTable::insert(const Merge& merge) {
-  std::size_t at = slot_of(merge.left, merge.right);
-  while (slots_[at].rank != kNoRank &&
-         (slots_[at].left != merge.left || slots_[at].right != merge.right)) {
-    at = (at + 1) & (slots_.size() - 1);
+void MergeTable::insert(std::size_t i, std::uint64_t hash) {
+  const std::uint32_t tag = tag_of(hash);
+  for (std::size_t at = hash & (slots_.size() - 1);; at = (at + 1) & (slots_.size() - 1)) {
+    const std::uint32_t slot = slots_[at];
+    if (slot == kFree || ((slot & ~kIndexMask) == tag &&
+                          joins(merges_[slot & kIndexMask], merges_[i].left, merges_[i].right))) {
+      slots_[at] = tag | static_cast<std::uint32_t>(i);
+      return;
+    }
   }
-  slots_[at] = merge;
 }
 
 }  // namespace shoehorn::text

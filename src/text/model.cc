@@ -10,7 +10,7 @@
 
 namespace shoehorn::text {
 
-std::unique_ptr<const TokenModel> make_token_model(const TokenizerFile& file) {
+std::unique_ptr<const TokenModel> make_token_model(TokenizerFile& file) {
   if (file.vocab.empty()) throw FormatError("model.vocab: missing or empty");
   std::string type = file.model.string_or("type", "");
   if (type.empty()) {  // files older than the field

@@ -49,13 +49,14 @@ class TokenModel {
   const Vocabulary& vocabulary() const { return vocabulary_; }
 
  protected:
-  explicit TokenModel(const TokenizerFile& file) : vocabulary_(file) {}
+  explicit TokenModel(TokenizerFile& file) : vocabulary_(file.take_vocabulary()) {}
 
  private:
   Vocabulary vocabulary_;
 };
 
-/// The model of the file. Throws FormatError, and UnsupportedError for a type that is not known.
-std::unique_ptr<const TokenModel> make_token_model(const TokenizerFile& file);
+/// The model of the file, whose vocabulary it takes. Throws FormatError, and UnsupportedError for a
+/// type that is not known.
+std::unique_ptr<const TokenModel> make_token_model(TokenizerFile& file);
 
 }  // namespace shoehorn::text

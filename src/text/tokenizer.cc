@@ -34,7 +34,7 @@ NormalizedText slice(const NormalizedText& text, std::size_t begin, std::size_t 
 
 }  // namespace
 
-Tokenizer::Impl::Impl(const text::TokenizerFile& file)
+Tokenizer::Impl::Impl(text::TokenizerFile& file)
     : normalizer(text::make_normalizer(file.normalizer)),
       pre_tokenizer(text::make_pre_tokenizer(file.pre_tokenizer)),
       model(text::make_token_model(file)),
@@ -157,7 +157,8 @@ std::optional<std::string_view> Tokenizer::Impl::decoded_token(std::int32_t id) 
 
 Tokenizer Tokenizer::from_json(std::string_view json, const std::filesystem::path& path) {
   try {
-    return Tokenizer(std::make_unique<const Impl>(text::TokenizerFile(json)));
+    text::TokenizerFile file(json);
+    return Tokenizer(std::make_unique<const Impl>(file));
   } catch (const FormatError& error) {
     throw FormatError(path, error.what());
   } catch (const UnsupportedError& error) {

@@ -17,6 +17,9 @@ namespace {
 constexpr std::size_t kVocabEntryBytes = 6;
 constexpr std::size_t kMergeBytes = 6;
 
+// Bytes from which on a thread of its own is worth its start.
+constexpr std::size_t kLargeVocabulary = 256U << 10;
+
 void check_count(std::size_t count, std::string_view what) {
   if (count > TokenizerLimits::kMaxEntries) {
     throw FormatError(str_cat("model.", what, ": more than ", TokenizerLimits::kMaxEntries,
@@ -30,7 +33,8 @@ std::size_t expected_count(std::size_t bytes, std::size_t entry_bytes) {
 
 }  // namespace
 
-TokenizerFile::TokenizerFile(std::string_view json) : reader_(json) {
+TokenizerFile::TokenizerFile(std::string_view json)
+    : text_(json), reader_(json), vocab_reader_(json) {
   if (json.size() > TokenizerLimits::kMaxFileBytes) {
     throw FormatError(str_cat("a tokenizer of ", json.size(), " bytes; at most ",
                               TokenizerLimits::kMaxFileBytes, " are supported"));
@@ -63,6 +67,7 @@ void TokenizerFile::read() {
       reader_.read_value(key);
     }
   }
+  finish_vocab();
   reader_.expect_end();
   if (!found_model) throw FormatError("the field \"model\" is missing");
 }
@@ -109,8 +114,8 @@ void TokenizerFile::read_model() {
   }
 }
 
-TokenizerFile::String TokenizerFile::read_token() {
-  const String token = reader_.read_string();
+TokenizerFile::String TokenizerFile::read_token(JsonReader& reader) {
+  const String token = reader.read_string();
   if (token.length > TokenizerLimits::kMaxTokenBytes) {
     throw FormatError(str_cat("model.vocab: a token of ", std::size_t{token.length},
                               " bytes; at most ", TokenizerLimits::kMaxTokenBytes,
@@ -119,46 +124,61 @@ TokenizerFile::String TokenizerFile::read_token() {
   return token;
 }
 
+// Another thread reads a large vocabulary, while this one goes on to the merges.
 void TokenizerFile::read_vocab() {
+  finish_vocab();  // a second list counts in place of the first
   vocab.clear();
   scores.clear();
   vocab_is_list = reader_.peek() == '[';
-  if (vocab_is_list) {
-    read_vocab_list();
-  } else if (reader_.peek() == '{') {
-    read_vocab_object();
-  } else {
+  if (!vocab_is_list && reader_.peek() != '{') {
     throw FormatError("model.vocab: expected an object or a list");
   }
+  vocab_reader_ = JsonReader(text_, reader_.position());
+  reader_.skip_nested();
+  // A field of our own conversions (checkpoint/slow_sentencepiece.cc), which stands before the
+  // list.
+  const bool exact = model.bool_or("exact_scores", false);
+  const bool large = reader_.position() - vocab_reader_.position() >= kLargeVocabulary;
+  vocab_is_read_ = std::async(
+      large ? std::launch::async | std::launch::deferred : std::launch::deferred, [this, exact] {
+        if (vocab_is_list) {
+          read_vocab_list(exact);
+        } else {
+          read_vocab_object();
+        }
+        vocabulary_ = Vocabulary(vocab, vocab_reader_);
+      });
+}
+
+void TokenizerFile::finish_vocab() {
+  if (vocab_is_read_.valid()) vocab_is_read_.get();
 }
 
 void TokenizerFile::read_vocab_object() {
-  reserve_large(vocab, expected_count(reader_.remaining(), kVocabEntryBytes));
-  reader_.expect('{');
-  for (bool first = true; reader_.next_member(first);) {
-    const String token = read_token();
-    reader_.expect(':');
-    const std::int64_t id = reader_.read_integer();
+  reserve_large(vocab, expected_count(vocab_reader_.remaining(), kVocabEntryBytes));
+  vocab_reader_.expect('{');
+  for (bool first = true; vocab_reader_.next_member(first);) {
+    const String token = read_token(vocab_reader_);
+    vocab_reader_.expect(':');
+    const std::int64_t id = vocab_reader_.read_integer();
     if (id < 0 || id > std::numeric_limits<std::int32_t>::max()) {
-      throw FormatError(str_cat("model.vocab: the id of \"", view(token).substr(0, 100), "\" is ",
-                                id, ", not a number from 0 to 2147483647"));
+      throw FormatError(str_cat("model.vocab: the id of \"",
+                                vocab_reader_.view(token).substr(0, 100), "\" is ", id,
+                                ", not a number from 0 to 2147483647"));
     }
     vocab.push_back({token, static_cast<std::int32_t>(id)});
     check_count(vocab.size(), "vocab");
   }
 }
 
-void TokenizerFile::read_vocab_list() {
-  // A field of our own conversions (checkpoint/slow_sentencepiece.cc), which stands before the
-  // list.
-  const bool exact = model.bool_or("exact_scores", false);
-  reader_.expect('[');
-  for (bool first = true; reader_.next_item(first);) {
-    reader_.expect('[');
-    const String token = read_token();
-    reader_.expect(',');
-    scores.push_back(exact ? reader_.read_exact_double() : reader_.read_double());
-    reader_.expect(']');
+void TokenizerFile::read_vocab_list(bool exact) {
+  vocab_reader_.expect('[');
+  for (bool first = true; vocab_reader_.next_item(first);) {
+    vocab_reader_.expect('[');
+    const String token = read_token(vocab_reader_);
+    vocab_reader_.expect(',');
+    scores.push_back(exact ? vocab_reader_.read_exact_double() : vocab_reader_.read_double());
+    vocab_reader_.expect(']');
     vocab.push_back({token, static_cast<std::int32_t>(vocab.size())});
     check_count(vocab.size(), "vocab");
   }
@@ -174,9 +194,9 @@ void TokenizerFile::read_merges() {
     if (reader_.peek() == '[') {
       reader_.expect('[');
       Merge merge;
-      merge.left = read_token();
+      merge.left = read_token(reader_);
       reader_.expect(',');
-      merge.right = read_token();
+      merge.right = read_token(reader_);
       reader_.expect(']');
       merges.push_back(merge);
     } else if (reader_.peek() == '"') {

@@ -53,7 +53,8 @@ class ScratchPool {
 }  // namespace text
 
 struct Tokenizer::Impl {
-  explicit Impl(const text::TokenizerFile& file);
+  /// Takes the vocabulary out of `file`.
+  explicit Impl(text::TokenizerFile& file);
 
   /// The ids of a text before post-processing. `bytes` may be anything.
   std::vector<std::int32_t> encode_sequence(std::string_view bytes,

@@ -19,7 +19,7 @@ constexpr double kUnreached = -std::numeric_limits<double>::infinity();
 
 }  // namespace
 
-UnigramModel::UnigramModel(const TokenizerFile& file)
+UnigramModel::UnigramModel(TokenizerFile& file)
     : TokenModel(file), byte_fallback_(file.model.bool_or("byte_fallback", false)) {
   if (!file.vocab_is_list) throw FormatError("model.vocab: Unigram needs a list of [token, score]");
   if (file.vocab.empty()) throw FormatError("model.vocab: empty");
@@ -34,7 +34,7 @@ UnigramModel::UnigramModel(const TokenizerFile& file)
   std::vector<std::pair<std::string_view, std::int32_t>> entries;
   std::size_t bytes = 0;
   for (const auto& entry : file.vocab) {
-    const std::string_view token = file.view(entry.token);
+    const std::string_view token = file.view(entry);
     bytes += token.size();
     if (!token.empty()) entries.emplace_back(token, entry.id);
   }

@@ -11,7 +11,7 @@ namespace shoehorn::text {
 class UnigramModel : public TokenModel {
  public:
   /// Throws FormatError for an empty vocabulary or an unk_id outside of it.
-  explicit UnigramModel(const TokenizerFile& file);
+  explicit UnigramModel(TokenizerFile& file);
 
   void tokenize(std::string_view piece, ModelScratch& scratch,
                 std::vector<std::int32_t>& ids) const override;

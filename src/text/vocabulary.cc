@@ -55,31 +55,30 @@ Vocabulary::Key Vocabulary::key(std::string_view token) {
   return key;
 }
 
-Vocabulary::Vocabulary(const TokenizerFile& file) {
-  const auto& entries = file.vocab;
+Vocabulary::Vocabulary(std::span<const Listed> list, const JsonReader& reader) {
   std::size_t bytes = 0;
   std::int32_t max_id = -1;
-  for (const auto& entry : entries) {
+  for (const Listed& entry : list) {
     bytes += entry.token.length;
     max_id = std::max(max_id, entry.id);
   }
   if (bytes > 0xFFFFFFFF) throw FormatError("model.vocab: more than 4 GiB of tokens");
   reserve_large(bytes_, bytes);
-  reserve_large(entries_, entries.size());
-  const std::size_t slots = std::bit_ceil(entries.size() + entries.size() / 2 + 2);
+  reserve_large(entries_, list.size());
+  const std::size_t slots = std::bit_ceil(list.size() + list.size() / 2 + 2);
   reserve_large(slots_, slots);
   slots_.resize(slots);
   constexpr std::size_t kBatch = 16;
   Key keys[kBatch];
-  for (std::size_t begin = 0; begin < entries.size(); begin += kBatch) {
-    const std::size_t count = std::min(kBatch, entries.size() - begin);
+  for (std::size_t begin = 0; begin < list.size(); begin += kBatch) {
+    const std::size_t count = std::min(kBatch, list.size() - begin);
     for (std::size_t i = 0; i < count; ++i) {
-      keys[i] = key(file.view(entries[begin + i].token));
+      keys[i] = key(reader.view(list[begin + i].token));
       prefetch(keys[i]);
     }
     for (std::size_t i = 0; i < count; ++i) {
-      const auto& entry = entries[begin + i];
-      const std::string_view token = file.view(entry.token);
+      const Listed& entry = list[begin + i];
+      const std::string_view token = reader.view(entry.token);
       const auto index = static_cast<std::uint32_t>(entries_.size());
       Slot& slot = slots_[find_slot(token, keys[i])];
       if (slot.high == kFree) ++size_;

@@ -3,12 +3,13 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "text/tokenizer_file.h"
+#include "text/json_reader.h"
 
 namespace shoehorn::text {
 
@@ -22,9 +23,15 @@ class Vocabulary {
     std::uint64_t hash = 0;
   };
 
+  /// A token as a file lists it.
+  struct Listed {
+    JsonReader::String token;
+    std::int32_t id;
+  };
+
   Vocabulary() = default;
-  /// Of equal tokens the last id counts, of equal ids the last token.
-  explicit Vocabulary(const TokenizerFile& file);
+  /// Of equal tokens the last id counts, of equal ids the last token. `reader` read the list.
+  Vocabulary(std::span<const Listed> list, const JsonReader& reader);
 
   std::optional<std::int32_t> find(std::string_view token) const { return find(token, key(token)); }
   std::optional<std::string_view> token(std::int32_t id) const;

@@ -21,7 +21,7 @@ void require_object(const TokenizerFile& file) {
 
 }  // namespace
 
-WordPieceModel::WordPieceModel(const TokenizerFile& file)
+WordPieceModel::WordPieceModel(TokenizerFile& file)
     : TokenModel(file),
       unk_token_(file.model.string_or("unk_token", "[UNK]")),
       unk_id_(vocabulary().find(unk_token_)),
@@ -66,7 +66,7 @@ void WordPieceModel::tokenize(std::string_view piece, ModelScratch& scratch,
   }
 }
 
-WordLevelModel::WordLevelModel(const TokenizerFile& file)
+WordLevelModel::WordLevelModel(TokenizerFile& file)
     : TokenModel(file),
       unk_token_(file.model.string_or("unk_token", "<unk>")),
       unk_id_(vocabulary().find(unk_token_)) {

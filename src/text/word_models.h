@@ -12,7 +12,7 @@ namespace shoehorn::text {
 /// unknown.
 class WordPieceModel : public TokenModel {
  public:
-  explicit WordPieceModel(const TokenizerFile& file);
+  explicit WordPieceModel(TokenizerFile& file);
   void tokenize(std::string_view piece, ModelScratch& scratch,
                 std::vector<std::int32_t>& ids) const override;
 
@@ -27,7 +27,7 @@ class WordPieceModel : public TokenModel {
 /// A token a word.
 class WordLevelModel : public TokenModel {
  public:
-  explicit WordLevelModel(const TokenizerFile& file);
+  explicit WordLevelModel(TokenizerFile& file);
   void tokenize(std::string_view piece, ModelScratch& scratch,
                 std::vector<std::int32_t>& ids) const override;
 
