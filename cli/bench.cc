@@ -101,6 +101,7 @@ BenchResult measure(const BenchFlags& flags) {
   const std::int64_t positions = flags.prompt_tokens + flags.gen_tokens;
   LoadOptions options = flags.load.load();
   if (options.max_context == 0) options.max_context = positions;
+  options.planned = {.num_beams = 1, .num_return_sequences = 1};
   options.max_batch = std::max(options.max_batch, flags.batch);
   options.measure_rates = flags.predict;
   options.predicted_position = flags.prompt_tokens + flags.gen_tokens / 2;

@@ -68,6 +68,7 @@ void run(const EvalFlags& flags) {
   if (!file) throw FileError(flags.text, "cannot be opened");
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   LoadOptions options = flags.load.load();
+  options.planned = {.num_beams = 1, .num_return_sequences = 1};
   if (options.max_context == 0) options.max_context = flags.context;
   const Model model = from_pretrained(flags.load.model, options);
   if (model.tokenizer() == nullptr) {

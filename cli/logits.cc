@@ -25,7 +25,8 @@ void run(const LogitsFlags& flags) {
   if (flags.ids.empty() == flags.ids_file.empty()) {
     throw ArgumentError("logits needs either --ids 1,2,3 or --ids-file FILE.safetensors");
   }
-  const LoadOptions options = flags.load.load();
+  LoadOptions options = flags.load.load();
+  options.planned = {.num_beams = 1, .num_return_sequences = 1};
   if (!flags.ids_file.empty()) {
     const LogitsRequest request = read_logits_request(flags.ids_file);
     const Model model = from_pretrained(flags.load.model, options);

@@ -67,6 +67,11 @@ void add_plan(CLI::App& app) {
   add_load_flags(*command, flags->load);
   command->add_option("--assume", flags->plan.assume,
                       "Devices and rates to assume: 0=80GiB@4.3TB/s,link=50GB/s,disk=2GB/s");
+  PlannedGeneration& planned = flags->load.options.planned;
+  command->add_option("--num-beams", planned.num_beams,
+                      "Room for a beam search; default: what generation_config.json asks for");
+  command->add_option("--num-return-sequences", planned.num_return_sequences,
+                      "Room for so many continuations; default likewise");
   command->add_option("--svg", flags->svg, "Writes a picture of the plan to this file");
   command->add_option("--tree", flags->tree, "Plans every case of a JSON file, see docs/cli.md");
   command->add_flag("--explain", flags->explain,

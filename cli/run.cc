@@ -40,7 +40,6 @@ struct RunFlags {
   bool json = false;
   bool stats = false;
   bool explain = false;
-  std::int64_t max_new_tokens = 256;
   std::string do_sample;
   GenerateOptions generate;
 };
@@ -102,7 +101,6 @@ std::pair<std::vector<std::int32_t>, double> parse_bias(const std::string& text)
 
 GenerateOptions generate_options(const RunFlags& flags) {
   GenerateOptions options = flags.generate;
-  options.max_new_tokens = flags.max_new_tokens;
   if (!flags.do_sample.empty()) options.do_sample = flags.do_sample == "true";
   if (!flags.bad_words.empty()) {
     options.bad_words_ids.emplace();
@@ -219,7 +217,7 @@ void run_several(const RunFlags& flags, const Model& model,
                                   {"ids", completion.ids},
                                   {"text", completion.text},
                                   {"finish_reason", to_string(completion.finish_reason)}};
-    if (options.num_beams.value_or(1) > 1) one["score"] = completion.score;
+    if (model.search_width(options).num_beams > 1) one["score"] = completion.score;
     if (options.logprobs) one["logprobs"] = logprobs_json(completion.logprobs);
     all.push_back(std::move(one));
   }
@@ -298,7 +296,14 @@ void run_interactive(const RunFlags& flags, const GenerateOptions& options) {
   if (flags.json || !flags.ids.empty()) throw ArgumentError("-i takes neither --json nor --ids");
   std::vector<std::string> messages = flags.prompts;
   if (!flags.prompt_file.empty()) messages.push_back(read_file(flags.prompt_file));
-  const Model model = from_pretrained(flags.load.model, flags.load.load());
+  LoadOptions load = flags.load.load();
+  load.planned = {.num_beams = 1, .num_return_sequences = 1};
+  const Model model = from_pretrained(flags.load.model, load);
+  if (!model.search_width(options).is_one()) {
+    throw ArgumentError(
+        "a conversation has one continuation, and several are asked for (by generation_config.json "
+        "where no option does): --num-beams 1 --num-return-sequences 1");
+  }
   Chat chat(model, chat_options(flags.chat, options));
   std::function<void(const RunStats&)> on_stats;
   if (flags.stats) on_stats = [](const RunStats& stats) { std::cerr << stats_text(stats); };
@@ -313,11 +318,11 @@ void run(const RunFlags& flags, int& exit_code) {
   }
   const auto texts = flags.ids.empty() ? read_prompts(flags) : std::vector<std::string>();
   GenerateOptions options = generate_options(flags);
-  const bool beams = options.num_beams.value_or(1) > 1;
-  const std::int64_t each = beams ? *options.num_beams : options.num_return_sequences.value_or(1);
   const auto prompt_count = static_cast<std::int64_t>(std::max<std::size_t>(texts.size(), 1));
   LoadOptions load = flags.load.load();
-  load.max_batch = std::max(load.max_batch, beams ? each : each * prompt_count);
+  load.planned = {.prompts = prompt_count,
+                  .num_beams = options.num_beams,
+                  .num_return_sequences = options.num_return_sequences};
   load.measure_rates = flags.explain;
   const Model model = from_pretrained(flags.load.model, load);
   if (flags.explain) std::cerr << model.explain({}, shows_unicode());
@@ -327,7 +332,7 @@ void run(const RunFlags& flags, int& exit_code) {
     prompts.push_back(flags.chat.chat ? chat_prompt(flags.chat, model, text, options)
                                       : model.encode_prompt(text));
   }
-  if (each > 1 || prompt_count > 1) {
+  if (prompt_count > 1 || !model.search_width(options).is_one()) {
     if (!flags.chat.prompt_cache.empty()) {
       throw ArgumentError("--prompt-cache is about one sequence");
     }
@@ -426,9 +431,12 @@ void add_run(CLI::App& app, int& exit_code) {
       ->excludes("--prompt")
       ->excludes("--prompt-file")
       ->excludes("--ids");
-  command->add_option("-n,--max-new-tokens", flags->max_new_tokens, "At most so many tokens")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  command
+      ->add_option("-n,--max-new-tokens", g.max_new_tokens,
+                   "At most so many tokens; default: the checkpoint's, else 256")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--max-length", g.max_length, "The same with the prompt's tokens counted")
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--do-sample", flags->do_sample, "Sample, or take the likeliest token")
       ->check(CLI::IsMember({"true", "false"}));
   command->add_option("--temperature", g.temperature, "Above 1 wilder, below 1 tamer");

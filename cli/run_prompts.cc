@@ -121,11 +121,21 @@ std::optional<Tokenizer> tokenizer_of(const PromptsRequest& request) {
 std::int64_t context_for(const std::vector<PromptLine>& lines, const PromptsRequest& request) {
   const Json report = Json::parse(inspect(request.model, request.load).json);
   const auto most = report.at("max_context").get<std::int64_t>();
-  const std::int64_t usual = request.generate.max_new_tokens.value_or(256);
+  const Json& defaults = report.at("generation");
+  const GenerateOptions& asked = request.generate;
+  const auto tokens_in_all = [&]() -> std::optional<std::int64_t> {
+    if (asked.max_new_tokens || asked.max_length || !defaults.contains("max_length")) {
+      return asked.max_new_tokens ? std::nullopt : asked.max_length;
+    }
+    return defaults.at("max_length").get<std::int64_t>();
+  }();
+  const std::int64_t usual =
+      asked.max_new_tokens.value_or(defaults.value("max_new_tokens", std::int64_t{256}));
   std::int64_t longest = 1;
   for (const PromptLine& line : lines) {
-    const std::int64_t more = line.prompt.max_new_tokens.value_or(usual);
     const auto prompt = static_cast<std::int64_t>(line.prompt.ids.size());
+    const std::int64_t more = line.prompt.max_new_tokens.value_or(
+        tokens_in_all ? std::max<std::int64_t>(*tokens_in_all - prompt, 0) : usual);
     if (prompt < most) longest = std::max(longest, std::min(most, prompt + std::min(more, most)));
   }
   return longest;
@@ -134,6 +144,7 @@ std::int64_t context_for(const std::vector<PromptLine>& lines, const PromptsRequ
 /// Loads the model for the batch asked for, or the largest of the usual ones that fits.
 Model load_model(const PromptsRequest& request, const std::vector<PromptLine>& lines) {
   LoadOptions load = request.load;
+  load.planned = {.num_beams = 1, .num_return_sequences = 1};  // what complete_each() does
   if (load.max_context == 0) load.max_context = context_for(lines, request);
   const auto count = static_cast<std::int64_t>(std::max<std::size_t>(lines.size(), 1));
   if (request.says_max_batch) {

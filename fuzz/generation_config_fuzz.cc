@@ -42,8 +42,8 @@ void use(const shoehorn::GenerationConfig& config) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   try {
-    std::vector<std::string> unsupported;
-    use(shoehorn::parse_generation_config(text, "generation_config.json", &unsupported));
+    shoehorn::UnusedGenerationKeys unused;
+    use(shoehorn::parse_generation_config(text, "generation_config.json", &unused));
   } catch (const shoehorn::FormatError&) {
   }
   try {

@@ -24,6 +24,27 @@ expect 0 "$SHOEHORN" run "$llama" --ids 5,6,7 -n 3 --ignore-eos
 expect 0 "$SHOEHORN" run "$model" -p Hello -n 5 --stats --device-map disk
 grep -q 'a token of' "$WORK/err" || fail "--stats"
 
+# What the checkpoint's generation_config.json asks for is planned for and done; options override it.
+cp -r "$model" "$WORK/beams"
+echo '{"num_beams": 3, "num_return_sequences": 2, "max_length": 9}' >"$WORK/beams/generation_config.json"
+expect 0 "$SHOEHORN" run "$WORK/beams" --ids 5,6,7 --ignore-eos --json
+[[ $(field "$WORK/out" '["sequences"][1]["ids"].__len__()') == 6 ]] || fail "beams of the file"
+[[ $(field "$WORK/out" '["sequences"][0]["score"].__class__.__name__') == float ]] || fail "score"
+expect 0 "$SHOEHORN" run "$WORK/beams" --ids 5,6,7 --ignore-eos --json --num-beams 1 \
+  --num-return-sequences 1 --max-length 8 --explain
+[[ $(field "$WORK/out" '["stats"]["new_tokens"]') == 5 ]] || fail "--max-length"
+one=$(field "$WORK/out" '["plan"]["kv_cache_bytes"]')
+expect 0 "$SHOEHORN" plan "$WORK/beams" --json
+[[ $(field "$WORK/out" '["kv_cache_bytes"]') == $((3 * one)) ]] || fail "plan of three beams"
+expect 0 "$SHOEHORN" plan "$WORK/beams" --json --num-beams 1
+[[ $(field "$WORK/out" '["kv_cache_bytes"]') == $((2 * one)) ]] || fail "plan of two sequences"
+expect 2 "$SHOEHORN" run "$WORK/beams" -i
+grep -q 'num-beams 1' "$WORK/err" || fail "-i with beams: $(cat "$WORK/err")"
+echo '{"ids": [5, 6, 7]}' >"$WORK/one.jsonl"
+expect 0 "$SHOEHORN" run "$WORK/beams" --prompts "$WORK/one.jsonl" --ignore-eos --num-beams 1 \
+  --num-return-sequences 1
+[[ $(field "$WORK/out" '["ids"].__len__()') == 6 ]] || fail "max_length of --prompts"
+
 # Many prompts: a line each as it is done, with what its line had beside it.
 cat >"$WORK/prompts.jsonl" <<'LINES'
 {"prompt": "Hello", "max_new_tokens": 4, "id": "a"}

@@ -74,6 +74,14 @@ struct Completion {
   std::vector<TokenLogprob> logprobs = {};  ///< of ids, where they were asked for
 };
 
+/// How many sequences a prompt takes: the beams of a search, or those drawn side by side.
+struct SearchWidth {
+  std::int64_t num_beams = 1;
+  std::int64_t num_return_sequences = 1;
+
+  bool is_one() const { return num_beams == 1 && num_return_sequences == 1; }
+};
+
 /// A prompt of many: see Model::complete_each.
 struct BatchPrompt {
   std::vector<std::int32_t> ids;

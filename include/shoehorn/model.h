@@ -165,6 +165,10 @@ class Model {
                                    const GenerateOptions& options = {},
                                    const std::atomic<bool>* cancelled = nullptr) const;
 
+  /// What complete() makes of a prompt with `options`: where they leave it open,
+  /// generation_config.json says. Throws ArgumentError.
+  SearchWidth search_width(const GenerateOptions& options = {}) const;
+
   /// Completes prompts as `next` hands them out (nothing: there are no more), up to max_batch at a
   /// time, all in one pass over the weights; a prompt takes the place of a sequence that ended.
   /// Each completion goes to `done` as it ends; its `prompt` counts what `next` gave. A prompt's

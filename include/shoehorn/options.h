@@ -21,6 +21,15 @@ struct AdapterOptions {
   double scale = 1;            // beside the adapter's own lora_alpha
 };
 
+/// The sequences that a plan makes room for.
+struct PlannedGeneration {
+  std::int64_t prompts = 1;  ///< completed together, each in num_return_sequences
+  /// Of each prompt; absent: what the checkpoint's generation_config.json says, as a generation
+  /// that does not say otherwise will take it.
+  std::optional<std::int64_t> num_beams = {};
+  std::optional<std::int64_t> num_return_sequences = {};
+};
+
 /// How a model is loaded, or would be: `from_pretrained`, `plan` and `inspect` read the same
 /// struct.
 struct LoadOptions {
@@ -62,8 +71,9 @@ struct LoadOptions {
   std::string kv_dtype = "auto";
   /// Positions to plan the KV cache for; 0: the model's own maximum, at most 4096.
   std::int64_t max_context = 0;
-  /// Sequences that advance together.
+  /// Sequences that advance together, at least: `planned` may need more.
   std::int64_t max_batch = 1;
+  PlannedGeneration planned = {};
   /// Of the layers in host memory, the share that comes to a CUDA device in passes of few rows (0
   /// to 1) while the CPU computes the others; below 0: what lets both take equally long.
   double link_share = -1;
@@ -100,7 +110,10 @@ struct LoadOptions {
 
 /// What differs from the checkpoint's generation_config.json.
 struct GenerateOptions {
-  std::optional<std::int64_t> max_new_tokens = {};  // default 256
+  /// At most so many new tokens, or with the prompt so many in all; where both are given, the first
+  /// counts. Default: what generation_config.json says, else 256 new ones.
+  std::optional<std::int64_t> max_new_tokens = {};
+  std::optional<std::int64_t> max_length = {};
   std::optional<bool> do_sample = {};
   std::optional<double> temperature = {};
   std::optional<std::int64_t> top_k = {};

@@ -4,6 +4,7 @@
 
 #include "shoehorn/error.h"
 
+#include "api/generation_defaults.h"
 #include "api/prepare.h"
 #include "base/str_cat.h"
 
@@ -27,11 +28,16 @@ bool fits(const std::string& model, LoadOptions options, const std::string& assu
 std::string what_would_fit(const std::string& model, const LoadOptions& options,
                            const std::string& assume, std::size_t others_bytes) {
   std::string text;
-  for (std::int64_t batch = options.max_batch / 2; batch >= 1; batch /= 2) {
-    LoadOptions fewer = options;
+  const OpenedModel opened = open_model(model, options);
+  const std::int64_t needed = run_shape(opened, options).max_batch;
+  for (std::int64_t batch = needed / 2; batch >= 1; batch /= 2) {
+    LoadOptions fewer = planned_for_one(options);
     fewer.max_batch = batch;
     if (!fits(model, fewer, assume, others_bytes)) continue;
     text += str_cat(", or --max-batch ", batch);
+    if (needed > options.max_batch) {
+      text += " with fewer prompts, --num-beams or --num-return-sequences";
+    }
     break;
   }
   const auto& asked = options.quantization_config;

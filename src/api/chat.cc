@@ -35,7 +35,7 @@ struct Chat::Impl {
   ChatTemplate chat_template;
   Conversation conversation;
   Session session;
-  std::int64_t max_new_tokens = 0;
+  std::int64_t max_new_tokens = 0;     // what a reply may take at most
   std::size_t left_out = 0;            // messages behind the system prompt
   std::vector<std::int32_t> held_ids;  // what the session holds
   std::vector<std::int32_t> prompt_ids;
@@ -110,7 +110,7 @@ Chat::Chat(const Model& model, ChatOptions options) {
   impl_ = std::make_unique<Impl>(model, std::move(options));
   GenerateOptions& generate = impl_->options.generate;
   GenerationConfig config = generation_request(model.impl_->generation_config, generate);
-  impl_->max_new_tokens = config.max_new_tokens;
+  impl_->max_new_tokens = config.max_length.value_or(config.max_new_tokens);
   // Checkpoints are about that name the end of text in generation_config.json, and the end of a
   // turn in tokenizer_config.json alone.
   const auto eos = impl_->chat_template.special_token("eos_token");

@@ -32,6 +32,11 @@ std::pair<std::string, bool> text_of(const Tokenizer& tokenizer, const Generatio
 
 }  // namespace
 
+SearchWidth Model::search_width(const GenerateOptions& options) const {
+  const GenerationConfig config = generation_request(impl_->generation_config, options);
+  return {.num_beams = config.num_beams, .num_return_sequences = config.num_return_sequences};
+}
+
 std::vector<Completion> Model::complete(std::span<const std::vector<std::int32_t>> prompts,
                                         const GenerateOptions& options,
                                         const std::atomic<bool>* cancelled) const {
@@ -41,9 +46,9 @@ std::vector<Completion> Model::complete(std::span<const std::vector<std::int32_t
   if (tokenizer == nullptr && !config.stop_strings.empty()) {
     throw ArgumentError("stop_strings need a tokenizer, and there is none");
   }
-  const auto capacity = [&](std::size_t prompt_tokens) {
+  const auto capacity = [&](std::size_t prompt_tokens, const GenerationConfig& bounded) {
     return std::min(max_context(),
-                    static_cast<std::int64_t>(prompt_tokens) + config.max_new_tokens);
+                    static_cast<std::int64_t>(prompt_tokens) + bounded.max_new_tokens);
   };
   std::vector<Completion> completions;
   const std::uint64_t seed = generation_seed(config);
@@ -56,7 +61,7 @@ std::vector<Completion> Model::complete(std::span<const std::vector<std::int32_t
       const GenerationConfig bounded =
           within_context(config, static_cast<std::int64_t>(prompt.size()), max_context());
       CachedSequences source(*impl_->loaded, std::vector(static_cast<std::size_t>(config.num_beams),
-                                                         capacity(prompt.size())));
+                                                         capacity(prompt.size(), bounded)));
       BeamSearchOptions how{.constraint = constraint.get(), .cancelled = cancelled, .seed = seed};
       if (!config.stop_strings.empty()) {
         how.has_stop_string = [&](std::span<const std::int32_t> ids) {
@@ -93,7 +98,7 @@ std::vector<Completion> Model::complete(std::span<const std::vector<std::int32_t
           p, members.size(),
           GeneratedSequence(tokenizer, prompt, bounded, seed, static_cast<std::uint64_t>(i),
                             constraint ? constraint->clone() : nullptr)}));
-      capacities.push_back(capacity(prompt.size()));
+      capacities.push_back(capacity(prompt.size(), bounded));
     }
   }
   CachedSequences source(*impl_->loaded, capacities);

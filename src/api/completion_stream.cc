@@ -23,7 +23,8 @@ void Model::complete_each(const std::function<std::optional<BatchPrompt>()>& nex
   if (config.num_beams > 1 || config.num_return_sequences > 1) {
     throw UnsupportedError(
         "prompts that share passes have one continuation each: num_beams and num_return_sequences "
-        "are 1 there");
+        "are 1 there (--num-beams 1 --num-return-sequences 1 where generation_config.json asks for "
+        "more)");
   }
   if (tokenizer == nullptr && !config.stop_strings.empty()) {
     throw ArgumentError("stop_strings need a tokenizer, and there is none");
@@ -40,7 +41,10 @@ void Model::complete_each(const std::function<std::optional<BatchPrompt>()>& nex
   const auto admit = [&](const BatchPrompt& prompt) {
     const std::vector<std::int32_t> ids = non_empty_prompt(prompt.ids, config);
     GenerationConfig own = config;
-    if (prompt.max_new_tokens) own.max_new_tokens = *prompt.max_new_tokens;
+    if (prompt.max_new_tokens) {
+      own.max_new_tokens = *prompt.max_new_tokens;
+      own.max_length.reset();
+    }
     const auto tokens = static_cast<std::int64_t>(ids.size());
     own = within_context(std::move(own), tokens, max_context());
     const std::size_t slot = free_slots.back();

@@ -16,6 +16,7 @@
 
 #include "shoehorn/error.h"
 
+#include "api/generation_defaults.h"
 #include "api/machine_limits.h"
 #include "api/small_files.h"
 #include "base/file.h"
@@ -548,7 +549,7 @@ QuantizeReport write_model_folder(const OpenedModel& opened, const QuantizeOptio
                                   const std::filesystem::path& out) {
   require_mergeable(opened, options);
   const std::size_t max_shard_bytes = parse_size(options.max_shard_size);
-  const RunShape shape = run_shape(opened, options.load);
+  const RunShape shape = run_shape(opened, planned_for_one(options.load));
   require_memory(opened, shape, options.load);
   if (options.load.on_note) {
     for (const std::string& note : opened.notes) options.load.on_note(note);

@@ -268,9 +268,10 @@ Generation Model::generate(std::span<const std::int32_t> ids,
   const GenerationConfig config = generation_request(impl_->generation_config, options);
   check_one_sequence(config);
   const auto prompt = std::max<std::int64_t>(static_cast<std::int64_t>(ids.size()), 1);
+  const GenerationConfig bounded = within_context(config, prompt, max_context());
   return Generation(Generation::Impl::begin(
-      *this, *impl_, new_session(std::min(max_context(), prompt + config.max_new_tokens)), ids,
-      within_context(config, prompt, max_context()), options));
+      *this, *impl_, new_session(std::min(max_context(), prompt + bounded.max_new_tokens)), ids,
+      bounded, options));
 }
 
 Generation Model::generate(Session& session, std::span<const std::int32_t> ids,

@@ -16,6 +16,7 @@ namespace {
 GenerationOverrides overrides_from(const GenerateOptions& options) {
   GenerationOverrides overrides;
   overrides.max_new_tokens = options.max_new_tokens;
+  overrides.max_length = options.max_length;
   overrides.do_sample = options.do_sample;
   overrides.temperature = options.temperature;
   overrides.top_k = options.top_k;
@@ -74,7 +75,9 @@ GenerationConfig within_context(GenerationConfig config, std::int64_t prompt_tok
                             max_context, "; a larger --max-context makes room"));
   }
   // The last token needs no position of its own.
-  config.max_new_tokens = std::min(config.max_new_tokens, max_context - prompt_tokens + 1);
+  config.max_new_tokens =
+      std::min(new_tokens_of(config, prompt_tokens), max_context - prompt_tokens + 1);
+  config.max_length.reset();
   return config;
 }
 

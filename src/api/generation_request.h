@@ -16,7 +16,8 @@ namespace shoehorn {
 GenerationConfig generation_request(const GenerationConfig& model, const GenerateOptions& options);
 
 /// `config` with the tokens that fit behind a prompt: those that were asked for, but not beyond
-/// what was planned. Throws PlanError where the prompt alone does not fit.
+/// what was planned, in max_new_tokens alone. Throws PlanError where the prompt alone does not fit,
+/// ArgumentError where it leaves nothing of a max_length.
 GenerationConfig within_context(GenerationConfig config, std::int64_t prompt_tokens,
                                 std::int64_t max_context);
 

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/config_alone.h"
+#include "api/generation_defaults.h"
 #include "api/prepare.h"
 #include "base/memory_status.h"
 #include "plan/estimate.h"
@@ -33,6 +34,18 @@ struct Facts {
   std::size_t around = 0;       // process, workspace and reserve
   std::size_t free = 0;         // what a default budget would be
 };
+
+/// How long, and in how many sequences, a generation goes by the checkpoint's defaults.
+Json generation_json(const Checkpoint& checkpoint) {
+  const GenerationConfig config = generation_defaults(checkpoint);
+  Json json{{"num_beams", config.num_beams}, {"num_return_sequences", config.num_return_sequences}};
+  if (config.max_length) {
+    json["max_length"] = *config.max_length;
+  } else {
+    json["max_new_tokens"] = config.max_new_tokens;
+  }
+  return json;
+}
 
 Facts gather(const OpenedModel& opened, const RunShape& shape) {
   Facts facts;
@@ -145,6 +158,7 @@ Json report_json(const OpenedModel& opened, const RunShape& shape, const Facts& 
             {"weight_bytes", facts.weights},
             {"kv_cache_bytes", facts.kv_cache},
             {"max_context", shape.max_context},
+            {"generation", generation_json(*opened.checkpoint)},
             {"kv_dtype", dtype_info(shape.kv_dtype).torch_name},
             {"free_bytes", facts.free}};
   json["estimate"] = Json::array();

@@ -7,6 +7,7 @@
 #include "shoehorn/error.h"
 #include "shoehorn/model.h"
 
+#include "api/generation_defaults.h"
 #include "api/machine_limits.h"
 #include "api/model_impl.h"
 #include "api/plan_report.h"
@@ -21,22 +22,6 @@
 
 namespace shoehorn {
 namespace {
-
-GenerationConfig generation_config(const Checkpoint& checkpoint, const LoadOptions& options) {
-  const auto& path = checkpoint.path();
-  if (checkpoint.generation_config_json().empty()) {
-    return generation_config_from_model_config(checkpoint.config_json(), path / "config.json");
-  }
-  std::vector<std::string> unsupported;
-  GenerationConfig config = parse_generation_config(checkpoint.generation_config_json(),
-                                                    path / "generation_config.json", &unsupported);
-  if (options.on_note) {
-    for (const std::string& key : unsupported) {
-      options.on_note("generation_config.json asks for " + key + ", which is not done");
-    }
-  }
-  return config;
-}
 
 /// How the drive of the checkpoint's largest file is read.
 IoMode choose_io_of(const Checkpoint& checkpoint) {
@@ -143,7 +128,7 @@ Model from_pretrained(const std::string& model, const LoadOptions& options) {
                             prepared.opened.architecture->shape().vocab_size);
   }
   impl->adapters_key = adapters_key(options.adapters);
-  impl->generation_config = generation_config(*prepared.opened.checkpoint, options);
+  impl->generation_config = generation_defaults(*prepared.opened.checkpoint, options.on_note);
   impl->hf_device_map = prepared.hf_device_map();
   impl->plan_text = plan_report_text(prepared, /*unicode=*/true);
   impl->plan_json = plan_report_json(prepared);

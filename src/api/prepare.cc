@@ -10,6 +10,7 @@
 
 #include "api/alternatives.h"
 #include "api/custom_map.h"
+#include "api/generation_defaults.h"
 #include "api/machine_limits.h"
 #include "api/product_times.h"
 #include "base/checked.h"
@@ -345,8 +346,7 @@ RunShape run_shape(const OpenedModel& opened, const LoadOptions& options) {
   shape.max_context = options.max_context > 0
                           ? options.max_context
                           : std::min(decoder.max_position_embeddings, kDefaultMaxContext);
-  if (options.max_batch < 1) throw ArgumentError("max_batch must be at least 1");
-  shape.max_batch = options.max_batch;
+  shape.max_batch = planned_sequences(*opened.checkpoint, options);
   shape.max_rows = pass_rows(shape.max_context, shape.max_batch);
   shape.flight_rows = shape.max_rows;
   shape.threads = options.threads > 0 ? options.threads : usable_processors();

@@ -6,6 +6,7 @@
 
 #include "shoehorn/error.h"
 
+#include "api/generation_defaults.h"
 #include "api/model_impl.h"
 #include "base/str_cat.h"
 
@@ -15,7 +16,7 @@ namespace {
 using Json = nlohmann::json;
 
 LoadOptions draft_options(const LoadOptions& options) {
-  LoadOptions draft;
+  LoadOptions draft = planned_for_one({});
   draft.device_map = "cpu";
   draft.max_memory = options.max_memory;
   draft.max_context = options.max_context;

@@ -1,6 +1,5 @@
 #include "generate/generation_config.h"
 
-#include <array>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -10,6 +9,7 @@
 #include "shoehorn/error.h"
 
 #include "base/str_cat.h"
+#include "generate/generation_keys.h"
 
 namespace shoehorn {
 namespace {
@@ -27,6 +27,9 @@ std::optional<std::string> range_complaint(const GenerationConfig& config) {
   };
   if (config.max_new_tokens < 0) {
     return complain("max_new_tokens", "a number of tokens from 0 on", config.max_new_tokens);
+  }
+  if (config.max_length && *config.max_length < 0) {
+    return complain("max_length", "a number of tokens from 0 on", *config.max_length);
   }
   if (!(config.temperature >= 0) || std::isinf(config.temperature)) {
     return complain("temperature", "a finite number from 0 on", config.temperature);
@@ -77,6 +80,9 @@ std::optional<std::string> range_complaint(const GenerationConfig& config) {
   }
   if (config.num_beams < 1 || config.num_beams > kMostBeams) {
     return complain("num_beams", "1 to 4096", config.num_beams);
+  }
+  if (config.num_beam_groups < 1 || config.num_beam_groups > kMostBeams) {
+    return complain("num_beam_groups", "1 to 4096", config.num_beam_groups);
   }
   if (config.num_return_sequences < 1 || config.num_return_sequences > kMostBeams) {
     return complain("num_return_sequences", "1 to 4096", config.num_return_sequences);
@@ -289,28 +295,10 @@ Json parse_object(std::string_view text, const std::filesystem::path& path) {
   return json;
 }
 
-// Keys of transformers that change which tokens come out, with the value that changes nothing.
-const std::array<std::pair<const char*, Json>, 10> kUnsupported = {{
-    {"num_beam_groups", 1},
-    {"diversity_penalty", 0.0},
-    {"penalty_alpha", nullptr},
-    {"guidance_scale", 1.0},
-    {"dola_layers", nullptr},
-    {"watermarking_config", nullptr},
-    {"force_words_ids", nullptr},
-    {"constraints", nullptr},
-    {"token_healing", false},
-    {"max_time", nullptr},
-}};
-
-}  // namespace
-
-GenerationConfig parse_generation_config(std::string_view text, const std::filesystem::path& path,
-                                         std::vector<std::string>* unsupported) {
-  const Json json = parse_object(text, path);
-  const Keys keys(json, path);
-  GenerationConfig config;
+// Every key of generation_config.json that acts, into `config`; members whose keys are absent stay.
+void read_keys(const Keys& keys, GenerationConfig& config) {
   keys.read("max_new_tokens", config.max_new_tokens);
+  keys.read("max_length", config.max_length);
   keys.read("do_sample", config.do_sample);
   keys.read("temperature", config.temperature);
   keys.read("top_k", config.top_k);
@@ -335,6 +323,7 @@ GenerationConfig parse_generation_config(std::string_view text, const std::files
   keys.read_ids("begin_suppress_tokens", config.begin_suppress_tokens);
   keys.read("remove_invalid_values", config.remove_invalid_values);
   keys.read("num_beams", config.num_beams);
+  keys.read("num_beam_groups", config.num_beam_groups);
   keys.read("renormalize_logits", config.renormalize_logits);
   keys.read("length_penalty", config.length_penalty);
   keys.read("early_stopping", config.early_stopping);
@@ -342,23 +331,33 @@ GenerationConfig parse_generation_config(std::string_view text, const std::files
   keys.read("prompt_lookup_num_tokens", config.prompt_lookup_num_tokens);
   keys.read("max_matching_ngram_size", config.max_matching_ngram_size);
   keys.read("num_assistant_tokens", config.num_assistant_tokens);
-  keys.read("seed", config.seed);
   keys.read_ids("eos_token_id", config.eos_token_id);
   keys.read_id("pad_token_id", config.pad_token_id);
   keys.read_id("bos_token_id", config.bos_token_id);
   keys.read("stop_strings", config.stop_strings);
+}
+
+// In transformers max_new_tokens has precedence, wherever in a file the two stand.
+void settle_length(const Keys& keys, GenerationConfig& config) {
+  if (keys.find("max_new_tokens") != nullptr) config.max_length.reset();
+}
+
+}  // namespace
+
+GenerationConfig parse_generation_config(std::string_view text, const std::filesystem::path& path,
+                                         UnusedGenerationKeys* unused) {
+  const Json json = parse_object(text, path);
+  const Keys keys(json, path);
+  GenerationConfig config;
+  read_keys(keys, config);
+  settle_length(keys, config);
+  // Not of transformers, and so only of a file that is all about generation.
+  keys.read("seed", config.seed);
   keys.read("ignore_eos", config.ignore_eos);
   keys.read("skip_special_tokens", config.skip_special_tokens);
   if (const auto complaint = range_complaint(config)) throw FormatError(path, *complaint);
   settle_temperature(config);
-  if (unsupported != nullptr) {
-    for (const auto& [key, neutral] : kUnsupported) {
-      const Json* value = keys.find(key);
-      // An empty list of words to avoid avoids nothing.
-      const bool empty = value != nullptr && value->is_structured() && value->empty();
-      if (value != nullptr && !empty && *value != neutral) unsupported->emplace_back(key);
-    }
-  }
+  if (unused != nullptr) *unused = unused_generation_keys(json);
   return config;
 }
 
@@ -370,27 +369,49 @@ std::optional<EarlyStopping> parse_early_stopping(std::string_view text) {
 }
 
 GenerationConfig generation_config_from_model_config(std::string_view text,
-                                                     const std::filesystem::path& path) {
+                                                     const std::filesystem::path& path,
+                                                     UnusedGenerationKeys* unused) {
   const Json json = parse_object(text, path);
-  GenerationConfig config;
-  const auto read_ids = [&](const Json& object) {
-    const Keys keys(object, path);
-    if (config.eos_token_id.empty()) keys.read_ids("eos_token_id", config.eos_token_id);
-    if (!config.bos_token_id) keys.read_id("bos_token_id", config.bos_token_id);
-    if (!config.pad_token_id) keys.read_id("pad_token_id", config.pad_token_id);
+  Json said = Json::object();
+  const auto take = [&](const Json& object) {
+    for (const auto& [key, value] : object.items()) {
+      if (is_generation_key(key) && !value.is_null() && !said.contains(key)) said[key] = value;
+    }
   };
-  read_ids(json);
+  take(json);
   if (const auto nested = json.find("text_config"); nested != json.end() && nested->is_object()) {
-    read_ids(*nested);
+    take(*nested);
   }
+  const Keys keys(said, path);
+  GenerationConfig config;
+  read_keys(keys, config);
+  settle_length(keys, config);
+  if (const auto complaint = range_complaint(config)) throw FormatError(path, *complaint);
+  settle_temperature(config);
+  if (unused != nullptr) *unused = unused_generation_keys(said);
   return config;
+}
+
+std::int64_t new_tokens_of(const GenerationConfig& config, std::int64_t prompt_tokens) {
+  if (!config.max_length) return config.max_new_tokens;
+  if (prompt_tokens >= *config.max_length) {
+    throw ArgumentError(str_cat("the prompt has ", prompt_tokens, " tokens and max_length is ",
+                                *config.max_length,
+                                ", which counts them too; --max-new-tokens counts new ones alone"));
+  }
+  return *config.max_length - prompt_tokens;
 }
 
 GenerationConfig with_overrides(GenerationConfig config, const GenerationOverrides& overrides) {
   const auto set = [](auto& member, const auto& given) {
     if (given) member = *given;
   };
-  set(config.max_new_tokens, overrides.max_new_tokens);
+  if (overrides.max_new_tokens) {
+    config.max_new_tokens = *overrides.max_new_tokens;
+    config.max_length.reset();
+  } else if (overrides.max_length) {
+    config.max_length = overrides.max_length;
+  }
   set(config.temperature, overrides.temperature);
   set(config.top_k, overrides.top_k);
   set(config.top_p, overrides.top_p);
@@ -437,6 +458,11 @@ GenerationConfig with_overrides(GenerationConfig config, const GenerationOverrid
   config.do_sample = overrides.do_sample.value_or(config.do_sample || shapes_samples);
   if (const auto complaint = range_complaint(config)) throw ArgumentError(*complaint);
   settle_temperature(config);
+  if (config.num_beams > 1 && config.num_beam_groups > 1) {
+    throw UnsupportedError(str_cat("generation_config.json asks for ", config.num_beam_groups,
+                                   " num_beam_groups, and beams in groups are not done: num_beams "
+                                   "1 (--num-beams 1) searches without beams"));
+  }
   return config;
 }
 

@@ -21,9 +21,11 @@ enum class EarlyStopping { kNo, kYes, kNever };
 /// The values a generation runs with. Those from do_sample to eta_cutoff act only where do_sample
 /// is true; those after them act on greedy choices too, as in transformers.
 struct GenerationConfig {
-  /// New tokens at most. A file's `max_length` (prompt included) is not read: in transformers
-  /// max_new_tokens has precedence over it, and here max_new_tokens always has a value.
+  /// New tokens at most. transformers' own default is a max_length of 20, which is not taken over.
   std::int64_t max_new_tokens = 256;
+  /// The same with the prompt's tokens: there only where max_new_tokens was not given, and then in
+  /// its place (new_tokens_of).
+  std::optional<std::int64_t> max_length = std::nullopt;
 
   bool do_sample = false;
   double temperature = 1.0;
@@ -55,6 +57,8 @@ struct GenerationConfig {
   bool remove_invalid_values = false;  ///< logits that are no finite numbers become ones
 
   std::int64_t num_beams = 1;  ///< above 1: beam search, of sampled beams with do_sample
+  /// Beams in groups that avoid each other, which is not done: above 1 beam search is refused.
+  std::int64_t num_beam_groups = 1;
   /// What beams add up are log-probabilities again after all of the above has acted on them.
   bool renormalize_logits = false;
   double length_penalty = 1.0;  ///< scores are divided by length to this power
@@ -87,6 +91,7 @@ struct GenerationConfig {
 /// What a command line or a call gives; absent members leave the config as it is.
 struct GenerationOverrides {  // initialized, so that a call may name any few of them
   std::optional<std::int64_t> max_new_tokens = std::nullopt;
+  std::optional<std::int64_t> max_length = std::nullopt;
   std::optional<bool> do_sample = std::nullopt;
   std::optional<double> temperature = std::nullopt;
   std::optional<std::int64_t> top_k = std::nullopt;
@@ -129,27 +134,39 @@ struct GenerationOverrides {  // initialized, so that a call may name any few of
   std::optional<bool> skip_special_tokens = std::nullopt;
 };
 
+/// What a file says that no generation follows, for notes to the user.
+struct UnusedGenerationKeys {
+  /// Set to something that would change the output, and not done: guidance_scale, max_time, ...
+  std::vector<std::string> unsupported = {};
+  std::vector<std::string> unknown = {};  ///< no keys of transformers 5.24's GenerationConfig
+};
+
 /// generation_config.json as text; `path` is for messages. Keys that are absent or null keep
-/// transformers' defaults, unknown keys are ignored, a negative token id means "none", a
-/// temperature of 0 means greedy. Keys that are set to something that would change the output but
-/// that shoehorn does not do (guidance_scale, max_time, ...) are added to `unsupported`,
-/// for a note to the user. Throws FormatError naming the key where a value has the wrong type or
-/// range.
+/// transformers' defaults, a negative token id means "none", a temperature of 0 means greedy. What
+/// has no effect here is added to `unused`, but for keys that change nothing of what is said
+/// (use_cache, output_scores, compile_config, ...). Throws FormatError naming the key where a value
+/// has the wrong type or range.
 GenerationConfig parse_generation_config(std::string_view text, const std::filesystem::path& path,
-                                         std::vector<std::string>* unsupported = nullptr);
+                                         UnusedGenerationKeys* unused = nullptr);
 
 /// "false", "true" or "never", as transformers has it; nothing for other text.
 std::optional<EarlyStopping> parse_early_stopping(std::string_view text);
 
-/// The config of a model without generation_config.json: eos_token_id, bos_token_id and
-/// pad_token_id of its config.json (of its text_config where the top level has none), as
-/// transformers' GenerationConfig.from_model_config takes them. Throws FormatError as above.
+/// The config of a model without generation_config.json: the keys of one that its config.json has,
+/// as files of before 2023 do (of its text_config where the top level has none), as transformers'
+/// GenerationConfig.from_model_config takes them. Throws FormatError as above.
 GenerationConfig generation_config_from_model_config(std::string_view text,
-                                                     const std::filesystem::path& path);
+                                                     const std::filesystem::path& path,
+                                                     UnusedGenerationKeys* unused = nullptr);
+
+/// New tokens at most behind a prompt. Throws ArgumentError where a max_length leaves none, as
+/// transformers does.
+std::int64_t new_tokens_of(const GenerationConfig& config, std::int64_t prompt_tokens);
 
 /// `config` with what `overrides` holds. A temperature, top_k, top_p, min_p, typical_p or cutoff
 /// that is given asks for sampling unless do_sample is given too; a temperature of 0 asks for
-/// greedy. Throws ArgumentError naming the option where a value is out of range.
+/// greedy. Either limit of length that is given replaces both of the config; of both given
+/// max_new_tokens counts. Throws ArgumentError naming the option where a value is out of range.
 GenerationConfig with_overrides(GenerationConfig config, const GenerationOverrides& overrides);
 
 }  // namespace shoehorn

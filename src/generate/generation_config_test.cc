@@ -71,8 +71,92 @@ TEST(ParseGenerationConfig, OneStopStringIsAListOfOne) {
   EXPECT_THAT(parse(R"({"stop_strings": "END"})").stop_strings, ElementsAre("END"));
 }
 
-TEST(ParseGenerationConfig, MaxLengthDoesNotLimit) {
-  EXPECT_EQ(parse(R"({"max_length": 20})").max_new_tokens, 256);
+TEST(ParseGenerationConfig, MaxLengthCountsThePrompt) {
+  const GenerationConfig config = parse(R"({"max_length": 20})");
+  EXPECT_EQ(new_tokens_of(config, 5), 15);
+  EXPECT_EQ(new_tokens_of(config, 19), 1);
+  EXPECT_THROW(new_tokens_of(config, 20), ArgumentError);  // as in transformers
+  EXPECT_EQ(new_tokens_of(parse("{}"), 1000), 256);
+  EXPECT_THROW(parse(R"({"max_length": -1})"), FormatError);
+}
+
+TEST(ParseGenerationConfig, MaxNewTokensHasPrecedenceOverMaxLength) {
+  EXPECT_EQ(new_tokens_of(parse(R"({"max_length": 20, "max_new_tokens": 7})"), 50), 7);
+}
+
+TEST(WithOverrides, LimitsOfLengthReplaceThoseOfTheFile) {
+  const GenerationConfig length = parse(R"({"max_length": 20})");
+  const GenerationConfig tokens = parse(R"({"max_new_tokens": 7})");
+  EXPECT_EQ(new_tokens_of(with_overrides(length, {.max_new_tokens = 9}), 50), 9);
+  EXPECT_EQ(new_tokens_of(with_overrides(tokens, {.max_length = 60}), 50), 10);
+  EXPECT_EQ(new_tokens_of(with_overrides(tokens, {.max_new_tokens = 3, .max_length = 60}), 50), 3);
+  EXPECT_EQ(new_tokens_of(with_overrides(length, {}), 5), 15);
+}
+
+TEST(WithOverrides, RefusesBeamsInGroups) {
+  const GenerationConfig groups = parse(R"({"num_beams": 4, "num_beam_groups": 2})");
+  EXPECT_THROW(with_overrides(groups, {}), UnsupportedError);
+  EXPECT_EQ(with_overrides(groups, {.num_beams = 1}).num_beams, 1);
+}
+
+// GenerationConfig().to_dict() of transformers 5.24, each set to what is not its default.
+constexpr const char* kEveryKey = R"({"max_length": 30, "max_new_tokens": 9, "min_length": 2,
+    "min_new_tokens": 1, "early_stopping": true, "max_time": 1.5, "stop_strings": ["x"],
+    "do_sample": true, "num_beams": 2, "use_mtp": true, "use_cache": false,
+    "cache_implementation": "quantized", "cache_config": {"nbits": 4}, "max_cache_len": 5,
+    "temperature": 0.5, "top_k": 5, "top_p": 0.5, "min_p": 0.1, "top_h": 0.4, "typical_p": 0.9,
+    "epsilon_cutoff": 0.1, "eta_cutoff": 0.1, "repetition_penalty": 1.1,
+    "encoder_repetition_penalty": 1.1, "length_penalty": 2.0, "no_repeat_ngram_size": 2,
+    "bad_words_ids": [[1]], "renormalize_logits": true, "forced_bos_token_id": 1,
+    "forced_eos_token_id": 2, "remove_invalid_values": true,
+    "exponential_decay_length_penalty": [3, 1.1], "suppress_tokens": [1],
+    "begin_suppress_tokens": [1], "sequence_bias": [[[1], 1.0]], "token_healing": true,
+    "guidance_scale": 1.5, "watermarking_config": {"bias": 2.5}, "num_return_sequences": 2,
+    "output_attentions": true, "output_hidden_states": true, "output_scores": true,
+    "output_logits": true, "return_dict_in_generate": true, "pad_token_id": 0, "bos_token_id": 1,
+    "eos_token_id": 2, "encoder_no_repeat_ngram_size": 2, "decoder_start_token_id": 1,
+    "is_assistant": true, "num_assistant_tokens": 4, "num_assistant_tokens_schedule": "heuristic",
+    "assistant_confidence_threshold": 0.2, "prompt_lookup_num_tokens": 3,
+    "max_matching_ngram_size": 3, "assistant_early_exit": 2, "assistant_lookbehind": 3,
+    "target_lookbehind": 3, "assistant_ensemble_weight": 0.5, "speculation_type": "dflash",
+    "compile_config": {"mode": "default"}, "disable_compile": true,
+    "continuous_batching_config": {}, "low_memory": true, "penalty_alpha": 0.6,
+    "dola_layers": "high", "diversity_penalty": 0.5, "num_beam_groups": 2, "constraints": [1],
+    "force_words_ids": [[1]], "prefill_chunk_size": 64, "_from_model_config": true,
+    "transformers_version": "5.24.0"})";
+
+TEST(ParseGenerationConfig, PassesNoKeyOfTransformersOverInSilence) {
+  UnusedGenerationKeys unused;
+  parse_generation_config(kEveryKey, "generation_config.json", &unused);
+  EXPECT_THAT(unused.unknown, IsEmpty());
+  EXPECT_THAT(unused.unsupported,
+              ElementsAre("assistant_ensemble_weight", "cache_implementation", "constraints",
+                          "diversity_penalty", "dola_layers", "force_words_ids", "guidance_scale",
+                          "max_time", "penalty_alpha", "token_healing", "watermarking_config"));
+}
+
+TEST(ParseGenerationConfig, NamesKeysThatItDoesNotKnow) {
+  UnusedGenerationKeys unused;
+  parse_generation_config(R"({"temprature": 0.5, "top_k": 3, "chat_format": null})",
+                          "generation_config.json", &unused);
+  EXPECT_THAT(unused.unknown, ElementsAre("temprature"));
+}
+
+// What AutoModelForCausalLM of transformers 5.24 takes of such a config.json.
+TEST(GenerationConfigFromModelConfig, ReadsTheKeysOfOlderFiles) {
+  const GenerationConfig config = generation_config_from_model_config(
+      R"({"num_beams": 3, "max_length": 30, "temperature": 0.7, "do_sample": true, "seed": -4,
+          "repetition_penalty": 1.3, "min_length": 5, "hidden_size": "any",
+          "text_config": {"num_beams": 5, "top_k": 7}})",
+      "config.json");
+  EXPECT_EQ(config.num_beams, 3);
+  EXPECT_EQ(config.max_length, 30);
+  EXPECT_EQ(config.temperature, 0.7);
+  EXPECT_TRUE(config.do_sample);
+  EXPECT_EQ(config.repetition_penalty, 1.3);
+  EXPECT_EQ(config.min_length, 5);
+  EXPECT_EQ(config.top_k, 7);
+  EXPECT_FALSE(config.seed.has_value());
 }
 
 TEST(ParseGenerationConfig, SeedMayUseAll64Bits) {
@@ -88,13 +172,12 @@ TEST(ParseGenerationConfig, IntegerIsANumberToo) {
 }
 
 TEST(ParseGenerationConfig, NamesUnsupportedKeysThatMatter) {
-  std::vector<std::string> unsupported;
+  UnusedGenerationKeys unused;
   parse_generation_config(R"({"num_beam_groups": 4, "guidance_scale": 1.0, "sequence_bias": [],
                               "penalty_alpha": 0.6, "length_penalty": 2.0, "use_cache": true,
                               "diversity_penalty": 0.0, "max_time": 1.5, "token_healing": true})",
-                          "generation_config.json", &unsupported);
-  EXPECT_THAT(unsupported,
-              ElementsAre("num_beam_groups", "penalty_alpha", "token_healing", "max_time"));
+                          "generation_config.json", &unused);
+  EXPECT_THAT(unused.unsupported, ElementsAre("max_time", "penalty_alpha", "token_healing"));
 }
 
 TEST(ParseGenerationConfig, ReadsWhatActsOnPromptsAndScores) {
@@ -260,13 +343,13 @@ TEST(ParseGenerationConfig, DeepNestingIsRead) {
   EXPECT_EQ(parse("{\"x\": " + deep + ", \"top_k\": 3}").top_k, 3);
 }
 
-TEST(GenerationConfigFromModelConfig, TakesTheTokenIdsAlone) {
+TEST(GenerationConfigFromModelConfig, TakesTokenIdsAndTheRest) {
   const GenerationConfig config = generation_config_from_model_config(
       R"({"eos_token_id": 2, "bos_token_id": 1, "top_k": 6, "do_sample": true})", "config.json");
   EXPECT_THAT(config.eos_token_id, ElementsAre(2));
   EXPECT_EQ(config.bos_token_id, 1);
-  EXPECT_EQ(config.top_k, 50);
-  EXPECT_FALSE(config.do_sample);
+  EXPECT_EQ(config.top_k, 6);
+  EXPECT_TRUE(config.do_sample);
 }
 
 TEST(GenerationConfigFromModelConfig, FallsBackToTheTextConfig) {
