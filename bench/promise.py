@@ -7,11 +7,12 @@ predicted with what was measured.
     bench/promise.py --plans 60 --seconds 300 --json promise.jsonl
     bench/promise.py --plans 100 --no-time            # memory alone: the machine may be busy
     bench/promise.py --plans 200 --read-rate 400      # the drive held to 400 MB/s
+    bench/promise.py --plans 200 --seconds 300 --json promise.jsonl --resume    # again and again, in slices
 
 Of every plan it says: was the process killed; how far apart predicted and measured peak are (held to 2 %
 of the limit + 64 MiB, both ways); how far the measured time of a decode pass is from the predicted one
-(held to 25 % for 90 % of the plans); small models generate more tokens, so that there is something to
-measure. A shared drive whose rate changes from second to second breaks any prediction of time: --read-rate
+(held to 25 % for 90 % of the plans); small models generate more tokens, and short runs are repeated, so that
+there is something to measure. A shared drive whose rate changes from second to second breaks any prediction of time: --read-rate
 has the group hold it to a rate that it always has. Half of the models have 0.5 GiB of weights or more. Models are made
 in a temporary folder and removed. Needs a writable memory cgroup (v1 or v2, as root); where there is none
 the process gets an RLIMIT_DATA of that size, and its recorded peak is what counts. Exit status 1 where a
@@ -178,7 +179,7 @@ def run_plan(options, rng, model, size, cache):
     arguments = [
         options.shoehorn, "bench", model, *flags, "--max-memory", f"cpu={limit_mib}MiB",
         "--prompt-tokens", str(prompt), "--gen-tokens", str(generate), "--batch", str(batch),
-        "--repetitions", "1", "--no-probe", "--json",
+        "--repetitions", "1", "--least-seconds", str(options.least_seconds), "--no-probe", "--json",
         *([] if options.no_time else ["--predict"]),
     ]  # fmt: skip
     read_rate = round(options.read_rate * 1e6) if options.read_rate else None
@@ -196,7 +197,7 @@ def run_plan(options, rng, model, size, cache):
     if not options.no_time:
         predicted = result["predicted"]
         line |= {"bound_by": predicted["bound_by"], "predicted_tok_s": predicted["decode_tok_s"],
-                 "measured_tok_s": result["decode_tok_s"]}  # fmt: skip
+                 "predicted": predicted, "measured_tok_s": result["decode_tok_s"]}  # fmt: skip
         # Of the time: measured over predicted.
         line["time_ratio"] = predicted["decode_tok_s"] / result["decode_tok_s"]
         line["time_held"] = 0.75 <= line["time_ratio"] <= 1.25
@@ -223,21 +224,28 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--read-rate", type=float, help="MB/s that the drive is held to")
     parser.add_argument("--no-time", action="store_true", help="memory alone")
+    parser.add_argument("--least-seconds", type=float, default=1, help="that the runs of a plan take together")
+    parser.add_argument("--resume", action="store_true", help="goes on after the plans that --json holds")
     parser.add_argument("--json", help="a line for every plan goes to this file")
     parser.add_argument("--shoehorn", default="build/release/shoehorn")
     options = parser.parse_args()
-    rng = random.Random(options.seed)
+    if options.resume and not options.json:
+        parser.error("--resume needs --json: the file that holds what was run")
     start = time.monotonic()
     lines = []
+    if options.resume and os.path.exists(options.json):
+        lines = [json.loads(line) for line in pathlib.Path(options.json).read_text().splitlines()]
     work = pathlib.Path(tempfile.mkdtemp(prefix="shoehorn-promise-"))
     try:
         while len(lines) < options.plans and time.monotonic() - start < options.seconds:
-            large = (len(lines) // options.plans_per_model) % 2 == 0
-            shape, size = random_shape(rng, large)
+            number = len(lines) // options.plans_per_model
+            rng = random.Random(f"{options.seed} model {number}")
+            shape, size = random_shape(rng, large=number % 2 == 0)
             write_checkpoint(work / "model", shape, rng)
-            for _ in range(min(options.plans_per_model, options.plans - len(lines))):
-                if time.monotonic() - start >= options.seconds:
-                    break
+            last = min((number + 1) * options.plans_per_model, options.plans)
+            while len(lines) < last and time.monotonic() - start < options.seconds:
+                # Each plan draws for itself, so that a run that is resumed makes the same ones.
+                rng = random.Random(f"{options.seed} plan {len(lines)}")
                 lines.append(run_plan(options, rng, str(work / "model"), size, work / "cache"))
                 print(text_of(lines[-1]), flush=True)
                 if options.json:
@@ -256,6 +264,12 @@ def main():
     if not options.no_time and ran:
         timely = sum(line["time_held"] for line in ran)
         print(f"time within 25 % of the predicted for {timely} of {len(ran)} ({100 * timely / len(ran):.0f} %)")
+        for name, streams in (("stream", True), ("stream 10 MiB or nothing", False)):
+            ratios = sorted(line["time_ratio"] for line in ran if (line["streamed_mib"] > 10) == streams)
+            if ratios:
+                inside = sum(0.75 <= ratio <= 1.25 for ratio in ratios)
+                print(f"  that {name}: {inside} of {len(ratios)}, median {ratios[len(ratios) // 2]:.2f} of predicted "
+                      f"({ratios[0]:.2f} to {ratios[-1]:.2f})")  # fmt: skip
         broken = broken or timely < 0.9 * len(ran)
     return 1 if broken else 0
 

@@ -35,6 +35,7 @@ struct BenchFlags {
   std::int64_t gen_tokens = 64;
   std::int64_t batch = 1;
   int repetitions = 3;
+  double least_seconds = 0;
   bool no_probe = false;
   bool predict = false;
   bool json = false;
@@ -121,13 +122,15 @@ BenchResult measure(const BenchFlags& flags) {
   const auto batch = static_cast<double>(flags.batch);
   std::vector<double> prefill;
   std::vector<double> decode;
-  for (int i = 0; i <= flags.repetitions; ++i) {
+  double measured_s = 0;
+  for (int i = 0; i <= flags.repetitions || measured_s < flags.least_seconds; ++i) {
     const std::uint64_t before = model.disk_bytes_read();
     const Timing timing = run_once(model, sessions, prompts, flags.gen_tokens);
     const std::uint64_t read = model.disk_bytes_read() - before;
     if (i == 0) continue;  // warms up caches and clocks
     prefill.push_back(timing.prefill_s);
     decode.push_back(timing.decode_s);
+    measured_s += timing.prefill_s + timing.decode_s;
     result.disk_bytes_per_token =
         static_cast<double>(read) / (static_cast<double>(flags.gen_tokens) * batch);
   }
@@ -240,6 +243,11 @@ void add_bench(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--repetitions", flags->repetitions, "Runs after a first one to warm up")
       ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  command
+      ->add_option("--least-seconds", flags->least_seconds,
+                   "Repeats short runs until they took so long together")
+      ->check(CLI::Range(0.0, 3600.0))
       ->capture_default_str();
   command->add_flag("--no-probe", flags->no_probe, "Does not measure the machine");
   command->add_flag("--predict", flags->predict,

@@ -1,11 +1,15 @@
 // Guessing ahead with whole models: the ids are those of plain decoding, wherever the weights live.
 
+#include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "shoehorn/shoehorn.h"
 
@@ -96,6 +100,51 @@ TEST(DraftModel, OfAnotherVocabularyIsRefused) {
   } catch (const ArgumentError& error) {
     EXPECT_THAT(error.what(), HasSubstr("has no tokenizer; a draft model needs the tokenizer"));
   }
+}
+
+/// A folder with a config.json alone: tiny-llama's with other sizes.
+std::string shape_of_a_llama(const std::filesystem::path& folder, int layers, int hidden_size) {
+  std::ifstream file(kData / "models" / "llama" / "config.json");
+  auto config = nlohmann::json::parse(file);
+  config["num_hidden_layers"] = layers;
+  config["max_position_embeddings"] = 512;
+  config["hidden_size"] = hidden_size;
+  config["intermediate_size"] = 2 * hidden_size;
+  config["head_dim"] = hidden_size / config["num_attention_heads"].get<int>();
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "config.json") << config;
+  return folder.string();
+}
+
+TEST(DraftModel, CancelEndsItsPass) {
+  const std::filesystem::path folder =
+      std::filesystem::path(::testing::TempDir()) / "shoehorn-slow-draft";
+  LoadOptions options = in_float32();
+  options.synthetic = true;
+  options.max_context = 512;
+  // Nearly all of the first step is the draft model's pass over the prompt.
+  options.draft_model = shape_of_a_llama(folder / "draft", 24, 512);
+  const Model model = from_pretrained(shape_of_a_llama(folder / "model", 1, 64), options);
+  std::filesystem::remove_all(folder);
+  const std::vector<std::int32_t> prompt(256, 3);
+  const GenerateOptions request{.max_new_tokens = 4, .ignore_eos = true};
+  std::string piece;
+
+  Generation whole = model.generate(prompt, request);
+  const auto begin = std::chrono::steady_clock::now();
+  whole.next(piece);
+  const auto took = std::chrono::steady_clock::now() - begin;
+  EXPECT_FALSE(whole.ids().empty());
+
+  Generation stopped = model.generate(prompt, request);
+  std::thread canceller([&] {
+    std::this_thread::sleep_for(took / 4);
+    stopped.cancel();
+  });
+  stopped.next(piece);
+  canceller.join();
+  EXPECT_THAT(stopped.ids(), IsEmpty());  // a pass to its end would have made the first id
+  EXPECT_EQ(stopped.finish_reason(), FinishReason::kCancelled);
 }
 
 TEST(DraftModel, AndPromptLookupTogetherAreRefused) {

@@ -158,6 +158,7 @@ bool Generation::next(std::string& piece) {
 void Generation::cancel() {
   impl_->loop->cancel();
   impl_->source.stop();
+  if (impl_->draft) impl_->draft->stop();  // its passes may be the longer ones
 }
 const std::vector<std::int32_t>& Generation::ids() const {
   return impl_->loop->result().ids;

@@ -111,11 +111,20 @@ PlanInput plan_input(const OpenedModel& opened, const RunShape& shape, const Mac
   input.tree = &model.tree;
   input.weights = weight_costs(model, tiers, machine);
   input.batch = static_cast<std::size_t>(shape.max_batch);
+  // A cache that is half full, as it is on average.
+  const std::int64_t position = predicted_position > 0 ? predicted_position : shape.max_context / 2;
+  input.predicted_position = static_cast<std::size_t>(position);
   const auto& layers = opened.architecture->shape().layers;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     input.layer_paths.push_back(model.groups[i + 1].name);
-    const std::size_t bytes = kv_bytes(layers[i], shape.kv_dtype, shape.max_context);
-    input.kv_bytes_per_layer.push_back(bytes * static_cast<std::size_t>(shape.max_batch));
+    const auto bytes = [&](std::int64_t positions) {
+      return kv_bytes(layers[i], shape.kv_dtype, positions) *
+             static_cast<std::size_t>(shape.max_batch);
+    };
+    input.kv_bytes_per_layer.push_back(bytes(shape.max_context));
+    const std::int64_t window = layers[i].sliding_window;
+    input.kv_read_bytes_per_layer.push_back(
+        bytes(window > 0 ? std::min(position, window) : position));
   }
   input.devices = machine.devices;
   input.disk_bytes_per_s = machine.disk_bytes_per_s;
@@ -125,9 +134,6 @@ PlanInput plan_input(const OpenedModel& opened, const RunShape& shape, const Mac
   // The reader brings a layer at a time.
   input.smallest_stream_unit = StreamUnit::kLayer;
   input.max_context = static_cast<std::size_t>(shape.max_context);
-  // A cache that is half full, as it is on average.
-  input.predicted_position =
-      static_cast<std::size_t>(predicted_position > 0 ? predicted_position : shape.max_context / 2);
   return input;
 }
 

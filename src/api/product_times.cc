@@ -44,28 +44,30 @@ std::vector<AttentionTimes> attention_times(const OpenedModel& opened, const Run
                                             std::int64_t prompt_rows, std::size_t room,
                                             const PlanInput& input, ThreadPool& pool) {
   const DecoderShape& decoder = opened.architecture->shape();
-  using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t>;
+  using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t>;
   std::map<Key, AttentionTimes> known;
   std::vector<AttentionTimes> times;
   for (const LayerKvShape& layer : decoder.layers) {
-    const auto [at, is_new] =
-        known.try_emplace(Key{layer.num_key_value_heads, layer.head_dim, layer.value_dim});
+    const auto [at, is_new] = known.try_emplace(
+        Key{layer.num_key_value_heads, layer.head_dim, layer.value_dim, layer.sliding_window});
     if (is_new) {
       const AttentionShape one{.kv_dtype = shape.kv_dtype,
                                .heads = decoder.num_attention_heads,
                                .kv_heads = layer.num_key_value_heads,
                                .head_dim = layer.head_dim,
-                               .value_dim = layer.value_dim};
+                               .value_dim = layer.value_dim,
+                               .sliding_window = layer.sliding_window};
       const auto seconds = [&](std::int64_t start, std::int64_t queries) {
         return measure_attention_s(one, start, queries, std::min(kMostCacheBytes, room), pool,
                                    shape.isa);
       };
       at->second.pass_s = static_cast<double>(shape.max_batch) *
                           seconds(static_cast<std::int64_t>(input.predicted_position), 1);
-      const auto chunks =
-          static_cast<double>(input.prefill_tokens) / static_cast<double>(prompt_rows);
-      const auto middle = static_cast<std::int64_t>(input.prefill_tokens) / 2 - prompt_rows / 2;
-      at->second.prompt_s = chunks * seconds(middle, prompt_rows);
+      const auto prompt = static_cast<std::int64_t>(input.prefill_tokens);
+      const std::int64_t middle = prompt / 2 - prompt_rows / 2;
+      at->second.prompt_s = seconds(middle, prompt_rows) *
+                            attended_pairs(0, prompt, layer.sliding_window) /
+                            attended_pairs(middle, prompt_rows, layer.sliding_window);
     }
     times.push_back(at->second);
   }

@@ -20,6 +20,15 @@ constexpr int kLeastTimes = 3;
 
 }  // namespace
 
+double attended_pairs(std::int64_t start, std::int64_t queries, std::int64_t sliding_window) {
+  // The first queries see every key before them, the others a window.
+  const std::int64_t unbounded =
+      sliding_window > 0 ? std::clamp<std::int64_t>(sliding_window - start, 0, queries) : queries;
+  const auto n = static_cast<double>(unbounded);
+  return n * (static_cast<double>(start) + (n + 1) / 2) +
+         static_cast<double>(queries - unbounded) * static_cast<double>(sliding_window);
+}
+
 double measure_attention_s(const AttentionShape& shape, std::int64_t start, std::int64_t queries,
                            std::size_t most_bytes, ThreadPool& pool, Isa isa) {
   const std::int64_t value_width = shape.value_dim > 0 ? shape.value_dim : shape.head_dim;
@@ -29,10 +38,6 @@ double measure_attention_s(const AttentionShape& shape, std::int64_t start, std:
       (kv_row_bytes(shape.kv_dtype, shape.head_dim) + kv_row_bytes(shape.kv_dtype, value_width));
   const auto most = static_cast<std::int64_t>(most_bytes / position_bytes);
   if (most <= queries) return 0;
-  // Each query meets the keys before it.
-  const auto pairs = [&](std::int64_t first) {
-    return static_cast<double>(first) + (static_cast<double>(queries) + 1) / 2;
-  };
   const std::int64_t measured_start = std::clamp<std::int64_t>(start, 0, most - queries);
   const std::int64_t capacity = measured_start + queries;
 
@@ -62,7 +67,8 @@ double measure_attention_s(const AttentionShape& shape, std::int64_t start, std:
   const std::vector<float> v = floats(shape.kv_heads, value_width);
   std::vector<float> out = floats(shape.heads, value_width);
   const AttentionParams params{.heads = shape.heads,
-                               .scale = 1.0F / std::sqrt(static_cast<float>(shape.head_dim))};
+                               .scale = 1.0F / std::sqrt(static_cast<float>(shape.head_dim)),
+                               .sliding_window = shape.sliding_window};
   std::vector<double> seconds;
   const auto first = Clock::now();
   do {
@@ -75,6 +81,9 @@ double measure_attention_s(const AttentionShape& shape, std::int64_t start, std:
             std::chrono::duration<double>(Clock::now() - first).count() < kEnoughSeconds));
   const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
   std::ranges::nth_element(seconds, middle);
+  const auto pairs = [&](std::int64_t first) {
+    return attended_pairs(first, queries, shape.sliding_window);
+  };
   return *middle * pairs(std::max<std::int64_t>(start, 0)) / pairs(measured_start);
 }
 

@@ -16,8 +16,13 @@ struct AttentionShape {
   std::int64_t heads = 0;
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
-  std::int64_t value_dim = 0;  // where that is not head_dim; else 0
+  std::int64_t value_dim = 0;       // where that is not head_dim; else 0
+  std::int64_t sliding_window = 0;  // keys that a query sees, itself included; 0: all
 };
+
+/// How many pairs of a query and a key it sees there are, where `queries` tokens come after `start`
+/// others: what attention takes grows with them.
+double attended_pairs(std::int64_t start, std::int64_t queries, std::int64_t sliding_window);
 
 /// Seconds in which `queries` new tokens are stored and attend after `start` others. Over more than
 /// `most_bytes` of cache it is measured over fewer positions and scaled. 0 where there is nothing

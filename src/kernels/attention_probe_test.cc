@@ -1,5 +1,7 @@
 #include "kernels/attention_probe.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 namespace shoehorn {
@@ -23,6 +25,27 @@ TEST(AttentionProbe, WhatDoesNotFitIsScaled) {
   const double near = measure_attention_s(shape, 500, 1, kMiB, pool, detect_isa());
   const double far = measure_attention_s(shape, 500 * 64, 1, kMiB, pool, detect_isa());
   EXPECT_GT(far, 8 * near);
+}
+
+TEST(AttendedPairs, AreThoseThatOneByOneGive) {
+  for (const std::int64_t window : {0, 1, 5, 40}) {
+    for (const std::int64_t start : {0, 3, 5, 60}) {
+      double pairs = 0;
+      for (std::int64_t t = 0; t < 9; ++t) {
+        const std::int64_t keys = start + t + 1;
+        pairs += static_cast<double>(window > 0 ? std::min(keys, window) : keys);
+        EXPECT_EQ(attended_pairs(start, t + 1, window), pairs) << start << ", window " << window;
+      }
+    }
+  }
+}
+
+TEST(AttentionProbe, AWindowIsAllThatIsSeen) {
+  ThreadPool pool(1);
+  AttentionShape shape{.kv_dtype = DType::kF32, .heads = 4, .kv_heads = 4, .head_dim = 64};
+  const double all = measure_attention_s(shape, 4000, 1, 16 * kMiB, pool, detect_isa());
+  shape.sliding_window = 64;
+  EXPECT_LT(measure_attention_s(shape, 4000, 1, 16 * kMiB, pool, detect_isa()), all / 4);
 }
 
 TEST(AttentionProbe, NothingIsMeasuredWithoutHeadsOrRoom) {

@@ -144,7 +144,11 @@ void Decoder::measure() {
   shape_.widest_output =
       std::max({shape_.hidden_size, attention.qkv.empty() ? attention.q_width() : qkv,
                 spec_.mlp.gate_up.empty() ? inner : 2 * inner});
-  shape_.layers.assign(layers_.size(), {attention.kv_heads, attention.head_dim});
+  for (const AttentionLayer& layer : spec_.attention_layers) {
+    shape_.layers.push_back({.num_key_value_heads = attention.kv_heads,
+                             .head_dim = attention.head_dim,
+                             .sliding_window = layer.sliding_window});
+  }
   for (const NormSpec* norm : {&attention.q_norm, &attention.k_norm}) {
     const std::int64_t vectors = std::max<std::int64_t>(norm->modules, 1) * norm->weight_rows;
     vector_floats_ = std::max(vector_floats_, 2 * vectors * (norm->width + 16));

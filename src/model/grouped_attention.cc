@@ -49,6 +49,8 @@ class GroupedAttention final : public LayerPart {
     return module;
   }
 
+  std::int64_t sliding_window() const override { return c_.sliding_window; }
+
   std::vector<std::string> weights(const std::string& path) const override {
     std::vector<std::string> names;
     for (const char* name : {"q_proj", "k_proj", "v_proj", "o_proj"}) {

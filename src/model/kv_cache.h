@@ -21,6 +21,8 @@ struct LayerKvShape {
   std::int64_t num_key_value_heads = 0;
   std::int64_t head_dim = 0;
   std::int64_t value_dim = 0;  // of a value, where that is not head_dim; else 0
+  /// Positions that a token sees, itself included; 0: all. The cache holds all of them either way.
+  std::int64_t sliding_window = 0;
 
   std::int64_t value_width() const { return value_dim > 0 ? value_dim : head_dim; }
 };

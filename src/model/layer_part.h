@@ -53,6 +53,8 @@ class LayerPart {
   virtual std::int64_t workspace_floats(std::int64_t rows) const = 0;
   /// The widest input and output of its linear layers.
   virtual std::int64_t widest() const = 0;
+  /// Of a part that attends, the positions that a token sees; 0: all.
+  virtual std::int64_t sliding_window() const { return 0; }
 
   /// x [rows, hidden_size] += what the part makes of input.h.
   virtual void add(const PartWeights& w, const PartInput& input, std::span<float> x) const = 0;

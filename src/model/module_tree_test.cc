@@ -33,6 +33,24 @@ const Json& recorded() {
   return facts.at("models");
 }
 
+/// What a plan counts attention by.
+TEST(DecoderShape, SaysWhichLayersSeeAWindow) {
+  const auto windows = [](const char* model) {
+    const auto path = std::filesystem::path(SHOEHORN_TEST_DATA) / "models" / model / "config.json";
+    std::vector<std::int64_t> result;
+    const auto architecture = make_architecture(Config::parse(read_text_file(path), path.string()));
+    for (const LayerKvShape& layer : architecture->shape().layers) {
+      result.push_back(layer.sliding_window);
+    }
+    return result;
+  };
+  using Windows = std::vector<std::int64_t>;
+  EXPECT_EQ(windows("mistral"), (Windows{6, 6}));
+  EXPECT_EQ(windows("gemma3_text"), (Windows{6, 6, 0}));
+  EXPECT_EQ(windows("gpt_oss"), (Windows{6, 0}));
+  EXPECT_EQ(windows("llama"), (Windows{0, 0}));
+}
+
 std::vector<std::string> model_names() {
   std::vector<std::string> names;
   for (const auto& [name, facts] : recorded().items()) names.push_back(name);

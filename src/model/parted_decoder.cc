@@ -32,7 +32,10 @@ class PartedDecoder final : public Architecture {
       shape_.widest_output = std::max(shape_.widest_output, widest);
       mlp_weights_.push_back(kParts + layer.attention->weights("").size());
     }
-    shape_.layers.assign(c_.layers.size(), c_.kv);
+    for (const PartedLayer& layer : c_.layers) {
+      shape_.layers.push_back(c_.kv);
+      shape_.layers.back().sliding_window = layer.attention->sliding_window();
+    }
   }
 
   const DecoderShape& shape() const override { return shape_; }

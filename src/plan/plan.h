@@ -93,6 +93,9 @@ struct PlanInput {
   std::vector<std::string> layer_paths = {};
   /// For the declared context and batch; as long as layer_paths, or empty for none.
   std::vector<std::size_t> kv_bytes_per_layer = {};
+  /// What a decode pass reads of them: less where a layer sees a window. As long as layer_paths, or
+  /// empty for a half of each, as it is on average.
+  std::vector<std::size_t> kv_read_bytes_per_layer = {};
   /// As long as layer_paths, or empty for none known.
   std::vector<AttentionTimes> attention_times = {};
   /// Where weights may be resident. Disk is always there and holds everything. Without an entry for

@@ -365,6 +365,19 @@ TEST(PlanShoehorn, MeasuredAttentionTakesThePlaceOfItsCachesBytes) {
   EXPECT_NEAR(tokens / measured.prefill_tok_s, tokens / by_bytes.prefill_tok_s + 8 * 0.5, 1e-2);
 }
 
+TEST(PlanShoehorn, ALayerWithAWindowReadsNoMoreOfItsCache) {
+  Llama llama(8);
+  llama.input.devices[DeviceKey::cpu()].rates = {.memory_bytes_per_s = 20e9, .flops_per_s = 1e12};
+  const Prediction by_halves = plan_shoehorn(llama.input).predicted;
+  llama.input.kv_read_bytes_per_layer.assign(8, 50'000);
+  EXPECT_EQ(plan_shoehorn(llama.input).predicted.pass_s, by_halves.pass_s);
+  for (const std::size_t windowed : {0, 2, 4, 6}) {
+    llama.input.kv_read_bytes_per_layer[windowed] = 1000;
+  }
+  EXPECT_NEAR(plan_shoehorn(llama.input).predicted.pass_s,
+              by_halves.pass_s - 4 * (50'000 - 1000) / 20e9, 1e-12);
+}
+
 // Whatever the limits, a plan is valid, and one is found wherever everything on disk would be
 // valid.
 TEST(PlanShoehorn, IsValidUnderRandomLimits) {

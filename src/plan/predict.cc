@@ -58,10 +58,13 @@ void CostModel::add_attention(PlanStep& step) const {
     step.prefill_s += times.prompt_s;
     if (times.pass_s > 0) return;
   }
-  if (layer >= input_->kv_bytes_per_layer.size()) return;
-  // A cache that is half full, as it is on average.
-  const auto kv = static_cast<double>(input_->kv_bytes_per_layer[layer]);
-  step.compute_s += kv / 2 / rates_of(step.device).memory_bytes_per_s;
+  double kv = 0;
+  if (layer < input_->kv_read_bytes_per_layer.size()) {
+    kv = static_cast<double>(input_->kv_read_bytes_per_layer[layer]);
+  } else if (layer < input_->kv_bytes_per_layer.size()) {
+    kv = static_cast<double>(input_->kv_bytes_per_layer[layer]) / 2;
+  }
+  step.compute_s += kv / rates_of(step.device).memory_bytes_per_s;
 }
 
 // Layers, and modules outside them, in the order of the tree, which is that of a pass.
