@@ -78,10 +78,9 @@ std::string read_text_file(const std::filesystem::path& path, std::uint64_t max_
   const std::span<std::byte> bytes = std::as_writable_bytes(std::span(text));
   // Two threads copy a large file faster than one; the first error in the file's order is thrown.
   const std::size_t half = bytes.size() < kLargeText ? bytes.size() : bytes.size() / 2;
-  std::future<void> rest = std::async(half == bytes.size()
-                                          ? std::launch::deferred
-                                          : std::launch::async | std::launch::deferred,
-                                      [&] { file.read_at(half, bytes.subspan(half)); });
+  std::future<void> rest = std::async(
+      half == bytes.size() ? std::launch::deferred : std::launch::async | std::launch::deferred,
+      [&] { file.read_at(half, bytes.subspan(half)); });
   file.read_at(0, bytes.first(half));
   rest.get();
   return text;
