@@ -12,9 +12,11 @@ predicted with what was measured.
 Of every plan it says: was the process killed; how far apart predicted and measured peak are (held to 2 %
 of the limit + 64 MiB, both ways); how far the measured time of a decode pass is from the predicted one
 (held to 25 % for 90 % of the plans); small models generate more tokens, and short runs are repeated, so that
-there is something to measure. A shared drive whose rate changes from second to second breaks any prediction of time: --read-rate
-has the group hold it to a rate that it always has. Half of the models have 0.5 GiB of weights or more. Models are made
-in a temporary folder and removed. Needs a writable memory cgroup (v1 or v2, as root); where there is none
+there is something to measure. A shared drive whose rate changes from second to second breaks any prediction
+of time: --read-rate has the group hold it to a rate that it always has. It has not in the seconds after a
+gigabyte was written, so after making a model, and after a plan that wrote converted weights, the benchmark
+waits (--settle). Half of the models have 0.5 GiB of weights or more. Models are made in a temporary folder and
+removed. Needs a writable memory cgroup (v1 or v2, as root); where there is none
 the process gets an RLIMIT_DATA of that size, and its recorded peak is what counts. Exit status 1 where a
 promise was broken.
 """
@@ -168,6 +170,10 @@ def smallest_limit(options, model, flags):
     return int(found.group(1)) if found else None
 
 
+def bytes_in(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.exists() else 0
+
+
 def run_plan(options, rng, model, size, cache):
     prompt, generate, batch, flags = draw_options(rng, size)
     flags = [*flags, "--offload-folder", str(cache)]
@@ -225,6 +231,7 @@ def main():
     parser.add_argument("--read-rate", type=float, help="MB/s that the drive is held to")
     parser.add_argument("--no-time", action="store_true", help="memory alone")
     parser.add_argument("--least-seconds", type=float, default=1, help="that the runs of a plan take together")
+    parser.add_argument("--settle", type=float, default=8, help="seconds to wait after something large was written")
     parser.add_argument("--resume", action="store_true", help="goes on after the plans that --json holds")
     parser.add_argument("--json", help="a line for every plan goes to this file")
     parser.add_argument("--shoehorn", default="build/release/shoehorn")
@@ -242,11 +249,16 @@ def main():
             rng = random.Random(f"{options.seed} model {number}")
             shape, size = random_shape(rng, large=number % 2 == 0)
             write_checkpoint(work / "model", shape, rng)
+            written = size
             last = min((number + 1) * options.plans_per_model, options.plans)
             while len(lines) < last and time.monotonic() - start < options.seconds:
                 # Each plan draws for itself, so that a run that is resumed makes the same ones.
                 rng = random.Random(f"{options.seed} plan {len(lines)}")
+                if written and not options.no_time:
+                    time.sleep(options.settle * min(1, written / LARGE))
+                before = bytes_in(work / "cache")
                 lines.append(run_plan(options, rng, str(work / "model"), size, work / "cache"))
+                written = max(0, bytes_in(work / "cache") - before)
                 print(text_of(lines[-1]), flush=True)
                 if options.json:
                     with open(options.json, "a") as file:
