@@ -38,6 +38,12 @@ TEST(File, RefusesFolders) {
   EXPECT_THROW(File{::testing::TempDir()}, FileError);
 }
 
+TEST(ReadTextFile, ReadsALargeFileWhole) {
+  std::string text((std::size_t{5} << 20) + 1, '\0');  // more than one thread reads it
+  for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 31 + i / 4096);
+  EXPECT_TRUE(read_text_file(write_file("large", text), text.size()) == text);
+}
+
 TEST(ReadTextFile, RefusesMoreThanItsLimit) {
   EXPECT_THROW(read_text_file(write_file("long", "abcdef"), 5), FileError);
 }

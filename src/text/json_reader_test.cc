@@ -69,6 +69,26 @@ TEST(JsonReader, RefusesWhatIsNotJson) {
   }
 }
 
+// Where the next value begins, after one that starts at byte 1.
+std::size_t end_of_skipped(const std::string& json) {
+  JsonReader reader(json, 1);
+  reader.skip_nested();
+  return reader.position();
+}
+
+TEST(JsonReader, StepsOverWhatIsNested) {
+  EXPECT_EQ(end_of_skipped("[[1, 2], 3]"), 7U);
+  EXPECT_EQ(end_of_skipped(R"([ {"a": [{}, []]}, 1])"), 17U);
+  EXPECT_EQ(end_of_skipped(R"([{"}]\\": "\"}", "\\\"": 1}, 2])"), 27U);
+}
+
+TEST(JsonReader, MissesTheEndOfWhatIsNested) {
+  for (const char* json : {"[[1, 2", R"([{"a)", R"([{"a\)", R"([{"a": {})"}) {
+    EXPECT_THAT([&] { end_of_skipped(json); }, ThrowsMessage<FormatError>(HasSubstr("without end")))
+        << json;
+  }
+}
+
 TEST(JsonReader, RefusesDeepNesting) {
   EXPECT_NO_THROW(read(std::string(30, '[') + std::string(30, ']')));
   EXPECT_THAT([] { read(std::string(100000, '[')); },
