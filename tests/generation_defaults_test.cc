@@ -80,6 +80,8 @@ TEST(GenerationDefaults, ArePlannedFor) {
   EXPECT_EQ(planned_cache(plan(beams, {.planned = several}).json), 10 * one);
   EXPECT_THROW(plan(beams, {.planned = {.num_beams = 0}}), ArgumentError);
   EXPECT_THROW(plan(beams, {.planned = {.prompts = 0}}), ArgumentError);
+  const PlannedGeneration too_many = {.num_beams = 4, .num_return_sequences = 9};
+  EXPECT_THROW(plan(beams, {.planned = too_many}), ArgumentError);  // as a generation refuses it
 }
 
 TEST(GenerationDefaults, MaxLengthCountsThePrompt) {

@@ -39,8 +39,11 @@ std::int64_t planned_sequences(const Checkpoint& checkpoint, const LoadOptions& 
   config = with_overrides(
       {.num_beams = config.num_beams, .num_return_sequences = config.num_return_sequences},
       {.num_beams = planned.num_beams, .num_return_sequences = planned.num_return_sequences});
-  // Prompts of a beam search come one after the other.
-  if (config.num_beams > 1) return std::max(options.max_batch, config.num_beams);
+  if (config.num_beams > 1) {
+    require_beams_for_sequences(config);
+    // Prompts of a beam search come one after the other.
+    return std::max(options.max_batch, config.num_beams);
+  }
   const auto together = checked_mul(static_cast<std::size_t>(planned.prompts),
                                     static_cast<std::size_t>(config.num_return_sequences));
   if (!together || *together > INT32_MAX) {

@@ -245,7 +245,7 @@ void measure_rates(const Checkpoint& checkpoint, const RunShape& shape, Machine&
     burst.max_seconds = kDiskProbeSeconds / 2;
     probe_disk(largest->path(), burst);
     machine.disk_bytes_per_s = probe_disk(largest->path(), options).drive.bytes_per_s();
-    machine.disk_latency_s = measure_disk_latency(largest->path(), machine.disk_bytes_per_s);
+    machine.disk_latency_s = measure_disk_latency(largest->path());
   } catch (const FileError&) {
     // The plan then assumes a usual drive's rate.
   }

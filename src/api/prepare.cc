@@ -503,14 +503,12 @@ namespace {
 PlanInput spilled_input(const PreparedModel& prepared, const std::vector<bool>& spilled) {
   const RunShape& shape = prepared.shape;
   const auto& layers = prepared.opened.architecture->shape().layers;
-  // What a token reads is predicted for the prompt that the rates are predicted for.
-  const auto read =
-      std::min(static_cast<std::int64_t>(prepared.plan_input.prefill_tokens), shape.max_context);
+  const auto read = static_cast<std::int64_t>(prepared.plan_input.predicted_position);
   PlanInput input = prepared.plan_input;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     if (!spilled[i]) continue;
     input.kv_bytes_per_layer[i] = 0;
-    input.kv_disk_bytes_per_token += kv_bytes(layers[i], shape.kv_dtype, read);
+    input.kv_disk_bytes_per_token += kv_bytes(layers[i], shape.kv_dtype, read) * input.batch;
   }
   input.devices.at(DeviceKey::cpu()).workspace_bytes +=
       kv_window_bytes(*prepared.opened.architecture, shape.kv_dtype, shape.max_context);

@@ -8,6 +8,7 @@
 #include <latch>
 #include <memory>
 #include <random>
+#include <semaphore>
 #include <span>
 #include <thread>
 #include <utility>
@@ -310,8 +311,8 @@ DiskProbe probe_disk_by_writing(const fs::path& folder, const DiskProbeOptions& 
   return probe;
 }
 
-double measure_disk_latency(const fs::path& file_or_folder, double bytes_per_s) {
-  constexpr std::size_t kReadBytes = std::size_t{64} << 10;
+double measure_disk_latency(const fs::path& file_or_folder) {
+  constexpr std::size_t kReadBytes = std::size_t{16} << 10;
   constexpr std::size_t kReads = 25;
   const std::vector<File> files = open_files(file_or_folder);
   const std::vector<Piece> pieces =
@@ -325,16 +326,30 @@ double measure_disk_latency(const fs::path& file_or_folder, double bytes_per_s) 
   std::size_t room = memory.size();
   std::align(kAlignment, kReadBytes, aligned, room);
   std::memset(aligned, 0, kReadBytes);
+
+  // As a stream does it: one thread asks, another reads.
+  std::binary_semaphore asked(0);
+  std::binary_semaphore done(0);
+  int error = 0;
+  std::thread reader([&] {
+    for (const Piece& piece : pieces) {
+      asked.acquire();
+      if (error == 0) error = read_piece(piece, {static_cast<std::byte*>(aligned), kReadBytes});
+      done.release();
+    }
+  });
   std::vector<double> seconds;
-  for (const Piece& piece : pieces) {
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
     const Clock::time_point start = Clock::now();
-    const int error = read_piece(piece, {static_cast<std::byte*>(aligned), kReadBytes});
-    if (error != 0) throw FileError(piece.file->path(), std::strerror(error));
+    asked.release();
+    done.acquire();
     seconds.push_back(seconds_between(start, Clock::now()));
   }
+  reader.join();
+  if (error != 0) throw FileError(file_or_folder, std::strerror(error));
   const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
   std::ranges::nth_element(seconds, middle);
-  return std::max(0.0, *middle - static_cast<double>(kReadBytes) / bytes_per_s);
+  return *middle;
 }
 
 double measure_disk_read(const fs::path& file_or_folder, std::uint64_t bytes) {

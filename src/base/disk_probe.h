@@ -54,10 +54,9 @@ DiskProbe probe_disk(const std::filesystem::path& file_or_folder,
 DiskProbe probe_disk_by_writing(const std::filesystem::path& folder,
                                 const DiskProbeOptions& options = {});
 
-/// Seconds that a read takes on the way to its first byte: the median of small reads one after the
-/// other, past the page cache where the drive allows it, less what their bytes take at
-/// `bytes_per_s`. Throws as probe_disk does.
-double measure_disk_latency(const std::filesystem::path& file_or_folder, double bytes_per_s);
+/// Seconds between asking another thread for a small read and having it: the median of some, one
+/// after the other, past the page cache where the drive allows it. Throws as probe_disk does.
+double measure_disk_latency(const std::filesystem::path& file_or_folder);
 
 /// The drive's sequential read rate in bytes per second: probe_disk(...).drive over at most
 /// `bytes`.

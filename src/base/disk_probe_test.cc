@@ -40,12 +40,11 @@ TEST(ProbeDisk, ReadsASmallFileAgainWhereAskedTo) {
 TEST(ProbeDisk, LatencyIsThatOfSmallReads) {
   FakeRoot folder;
   folder.write("weights", std::string(3 * kMiB, 'w'));
-  const double latency_s = measure_disk_latency(folder.path() / "weights", 1e12);
+  const double latency_s = measure_disk_latency(folder.path() / "weights");
   EXPECT_GT(latency_s, 0);
   EXPECT_LT(latency_s, 1);
-  EXPECT_EQ(measure_disk_latency(folder.path() / "weights", 1e-3), 0);
   folder.write("few", "bytes");
-  EXPECT_THROW(measure_disk_latency(folder.path() / "few", 1e9), FileError);
+  EXPECT_THROW(measure_disk_latency(folder.path() / "few"), FileError);
 }
 
 TEST(ProbeDisk, ReadsAllFilesOfAFolder) {

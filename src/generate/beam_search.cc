@@ -9,7 +9,6 @@
 
 #include "shoehorn/error.h"
 
-#include "base/str_cat.h"
 #include "generate/logits_processor.h"
 #include "generate/portable_exp.h"
 #include "generate/sampler.h"
@@ -305,11 +304,7 @@ std::vector<BeamHypothesis> beam_search(BatchLogitsSource& source,
                                         std::span<const std::int32_t> prompt,
                                         const GenerationConfig& config,
                                         const BeamSearchOptions& options) {
-  if (config.num_return_sequences > config.num_beams) {
-    throw ArgumentError(str_cat("num_return_sequences is ", config.num_return_sequences,
-                                " and num_beams ", config.num_beams,
-                                ": no more sequences than beams can be returned"));
-  }
+  require_beams_for_sequences(config);
   return BeamSearch(source, prompt, config, options).run();
 }
 

@@ -402,6 +402,13 @@ std::int64_t new_tokens_of(const GenerationConfig& config, std::int64_t prompt_t
   return *config.max_length - prompt_tokens;
 }
 
+void require_beams_for_sequences(const GenerationConfig& config) {
+  if (config.num_return_sequences <= config.num_beams) return;
+  throw ArgumentError(str_cat("num_return_sequences is ", config.num_return_sequences,
+                              " and num_beams ", config.num_beams,
+                              ": no more sequences than beams can be returned"));
+}
+
 GenerationConfig with_overrides(GenerationConfig config, const GenerationOverrides& overrides) {
   const auto set = [](auto& member, const auto& given) {
     if (given) member = *given;

@@ -163,6 +163,9 @@ GenerationConfig generation_config_from_model_config(std::string_view text,
 /// transformers does.
 std::int64_t new_tokens_of(const GenerationConfig& config, std::int64_t prompt_tokens);
 
+/// Throws ArgumentError where a beam search would return more sequences than it has beams.
+void require_beams_for_sequences(const GenerationConfig& config);
+
 /// `config` with what `overrides` holds. A temperature, top_k, top_p, min_p, typical_p or cutoff
 /// that is given asks for sampling unless do_sample is given too; a temperature of 0 asks for
 /// greedy. Either limit of length that is given replaces both of the config; of both given

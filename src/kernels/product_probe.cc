@@ -99,14 +99,20 @@ double ProductProbe::product_s(const WeightForm& form, const WeightCompute& comp
 }
 
 double ProductProbe::measure_loop_s() {
+  // Long enough for every thread to come before the others have done its share.
+  constexpr double kWorkSeconds = 3e-6;
   constexpr int kLoops = 200;
+  const auto work = [] {
+    for (const auto begin = Clock::now(); seconds_since(begin) < kWorkSeconds;) {
+    }
+  };
   std::vector<double> seconds;
   for (int i = 0; i < kLoops; ++i) {
     const auto begin = Clock::now();
-    pool_.parallel_for(pool_.threads(), [](std::int64_t, int) {});
-    seconds.push_back(seconds_since(begin));
+    pool_.parallel_for(pool_.threads(), [&work](std::int64_t, int) { work(); });
+    seconds.push_back(seconds_since(begin) - kWorkSeconds);
   }
-  return median(seconds);
+  return std::max(0.0, median(seconds));
 }
 
 }  // namespace shoehorn

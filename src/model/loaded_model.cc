@@ -1,6 +1,7 @@
 #include "model/loaded_model.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <numeric>
 #include <optional>
@@ -335,16 +336,24 @@ std::int64_t rows_of(std::span<const BatchSequence> sequences) {
   return rows;
 }
 
-/// As cuda::argmax() has it.
+/// As cuda::argmax() has it: of equal ones the first, never one that is no number, -1 where all are
+/// such.
 std::int32_t likeliest_of(std::span<const float> logits) {
-  std::int32_t best = -1;
-  float largest = -std::numeric_limits<float>::infinity();
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (!(logits[i] > largest) && !(best < 0 && logits[i] == largest)) continue;
-    largest = logits[i];
-    best = static_cast<std::int32_t>(i);
+  // A lane for every element of some vectors, so that the compiler needs no order among them.
+  constexpr std::size_t kLanes = 32;
+  std::array<float, kLanes> largest;
+  largest.fill(-std::numeric_limits<float>::infinity());
+  const std::size_t whole = logits.size() / kLanes * kLanes;
+  for (std::size_t i = 0; i < whole; i += kLanes) {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      const float x = logits[i + lane];
+      largest[lane] = x > largest[lane] ? x : largest[lane];
+    }
   }
-  return best;
+  float best = std::ranges::max(largest);
+  for (const float x : logits.subspan(whole)) best = x > best ? x : best;
+  const auto found = std::ranges::find(logits, best);
+  return found == logits.end() ? -1 : static_cast<std::int32_t>(found - logits.begin());
 }
 
 }  // namespace

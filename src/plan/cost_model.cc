@@ -44,6 +44,7 @@ CostModel::CostModel(const PlanInput& input) : input_(&input), tree_(*input.tree
     }
     std::fill(layer_of_node.begin() + id, layer_of_node.begin() + tree_.node(id).end,
               static_cast<int>(layer));
+    layer_nodes_.push_back(id);
   }
   if (!input.kv_bytes_per_layer.empty() &&
       input.kv_bytes_per_layer.size() != input.layer_paths.size()) {

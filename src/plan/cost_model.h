@@ -55,6 +55,7 @@ class CostModel {
 
   const PlanInput* input_;
   PlanTree tree_;
+  std::vector<NodeId> layer_nodes_;  // of input.layer_paths
   std::vector<int> layer_of_;
   std::vector<NodeId> module_of_;
   std::vector<bool> counts_;

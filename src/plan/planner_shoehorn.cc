@@ -149,8 +149,9 @@ Plan plan_shoehorn(const PlanInput& input) {
   const CostModel model(input);
   const PlacementSearch search(model);
   std::optional<Plan> best;
+  Assignment assignment;
   for (int slots = fewest_slots(input); slots <= input.staging_slots; ++slots) {
-    const auto found = search.with_slots(slots);
+    auto found = search.with_slots(slots);
     if (!found) break;
     Plan plan = model.account(found->assignment, found->unit, std::max(found->staging_slots, 1));
     // The search adds up by itself, for speed; the account has the last word.
@@ -159,11 +160,12 @@ Plan plan_shoehorn(const PlanInput& input) {
       throw PlanError("the planner contradicts its own account: " + broken.front());
     }
     if (best && plan.predicted.pass_s >= kWorthARing * best->predicted.pass_s) continue;
-    plan.device_map = assignment_map(model, found->assignment);
     best = std::move(plan);
+    assignment = std::move(found->assignment);
     if (best->stream_groups.empty()) break;  // nothing to run ahead of
   }
   if (!best) fail_to_fit(input);
+  best->device_map = assignment_map(model, assignment);
   add_notes(*best);
   return std::move(*best);
 }

@@ -365,6 +365,23 @@ TEST(PlanShoehorn, MeasuredAttentionTakesThePlaceOfItsCachesBytes) {
   EXPECT_NEAR(tokens / measured.prefill_tok_s, tokens / by_bytes.prefill_tok_s + 8 * 0.5, 1e-2);
 }
 
+TEST(PlanShoehorn, CachesOnDiskAreReadFromItWhereMemoryCannotKeepThem) {
+  Llama llama(8);
+  llama.input.disk_bytes_per_s = 1e9;
+  llama.input.devices[DeviceKey::cpu()].rates = {.memory_bytes_per_s = 20e9, .flops_per_s = 1e12};
+  const Prediction none = plan_shoehorn(llama.input).predicted;
+  llama.input.kv_disk_bytes_per_token = 20 * kMiB;
+  llama.input.reserve_fraction = 0;
+  const auto bytes = static_cast<double>(llama.input.kv_disk_bytes_per_token);
+  const Prediction read = plan_shoehorn(llama.input).predicted;
+  EXPECT_NEAR(read.pass_s, none.pass_s + bytes / 1e9, 1e-9);
+  EXPECT_NEAR(read.disk_s, none.disk_s + bytes / 1e9, 1e-9);
+  llama.input.reserve_bytes = 64 * kMiB;
+  const Prediction kept = plan_shoehorn(llama.input).predicted;
+  EXPECT_NEAR(kept.pass_s, none.pass_s + bytes / 20e9, 1e-9);
+  EXPECT_EQ(kept.disk_s, none.disk_s);
+}
+
 TEST(PlanShoehorn, ALayerWithAWindowReadsNoMoreOfItsCache) {
   Llama llama(8);
   llama.input.devices[DeviceKey::cpu()].rates = {.memory_bytes_per_s = 20e9, .flops_per_s = 1e12};

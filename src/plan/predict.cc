@@ -21,6 +21,9 @@ constexpr double kUsualMemory = 20e9;
 constexpr double kUsualFlops = 200e9;
 constexpr double kUsualLink = 12e9;
 
+// The share of the reserve that is free for the system to keep files in.
+constexpr double kKeptOfReserve = 0.5;
+
 double or_usual(double rate, double usual) {
   return rate > 0 ? rate : usual;
 }
@@ -80,11 +83,10 @@ void CostModel::list_steps(const Assignment& assignment, Plan& plan) const {
     if (!counts(w)) continue;
     const WeightCost& cost = input_->weights[w];
     const int layer = layer_of(w);
-    const std::string* path = layer >= 0 ? &input_->layer_paths[static_cast<std::size_t>(layer)]
-                                         : &tree_.node(module_of(w)).path;
-    PlanStep& step = steps[tree_.find(*path)];
+    const NodeId node = layer >= 0 ? layer_nodes_[static_cast<std::size_t>(layer)] : module_of(w);
+    PlanStep& step = steps[node];
     if (step.path.empty()) {
-      step.path = *path;
+      step.path = tree_.node(node).path;
       step.layer = layer;
       step.device = computed_on(w, assignment[w], plan);
     }
@@ -134,7 +136,7 @@ void CostModel::list_steps(const Assignment& assignment, Plan& plan) const {
       plan.predicted.link_s += bytes / rates_of(over).link_bytes_per_s;
     }
   }
-  for (auto& [node, step] : steps) {
+  for (auto& [at, step] : steps) {
     if (step.layer >= 0) add_attention(step);
     if (step.layer >= 0) step.compute_s += input_->sync_s_per_layer;
     plan.steps.push_back(std::move(step));
@@ -167,11 +169,16 @@ void CostModel::predict(const Assignment& assignment, Plan& plan) const {
     p.disk_s += step.read_s;
     decode_busy += step.compute_s;
   }
-  // Keys and values on disk are read while their layer waits for them.
-  const double kv_s = static_cast<double>(input_->kv_disk_bytes_per_token) /
-                      or_usual(input_->disk_bytes_per_s, kUsualDisk);
-  p.disk_s += kv_s;
-  rows_s += kv_s;
+  // Keys and values on disk are read while their layer waits for them. The system keeps what it
+  // wrote last in memory, where the limit leaves room for it.
+  const auto kv = static_cast<double>(input_->kv_disk_bytes_per_token);
+  if (kv < kKeptOfReserve * static_cast<double>(reserve(DeviceKey::cpu()))) {
+    rows_s += kv / rates_of(DeviceKey::cpu()).memory_bytes_per_s;
+  } else {
+    const double kv_s = kv / or_usual(input_->disk_bytes_per_s, kUsualDisk);
+    p.disk_s += kv_s;
+    rows_s += kv_s;
+  }
   int hops = 0;
   for (std::size_t i = 1; i < plan.layer_devices.size(); ++i) {
     hops += plan.layer_devices[i] != plan.layer_devices[i - 1] ? 1 : 0;
