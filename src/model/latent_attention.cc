@@ -113,8 +113,17 @@ class LatentAttention final : public LayerPart {
     const auto k = floats(q_width());
     const auto v = floats(v_width());
     const auto attended = floats(v_width());
-    queries(w, in, q);
-    keys_and_values(w, in, k, v);
+    {
+      const WorkspaceScope inner(ctx.workspace);
+      // What is made of the hidden row comes in one product: queries, or what they are made of, and
+      // the latent row of keys and values.
+      const auto first = floats(has_bottleneck() ? c_.q_lora_rank : q_width());
+      const auto latent = floats(latent_width());
+      project({{&w[kQAProj], &w[kQABias], first}, {&w[kKvAProj], &w[kKvABias], latent}}, in.h, rows,
+              in.device, in.runtime);
+      queries(w, in, first, q);
+      keys_and_values(w, in, latent, k, v);
+    }
     const AttentionParams params{.heads = c_.num_attention_heads, .scale = c_.scale};
     const RotaryPairs pairs = c_.interleaved ? RotaryPairs::kInterleaved : RotaryPairs::kHalves;
     rotate_and_attend(params, in.pass, 0, pairs, in.layer, q, k, v, attended, in.device,
@@ -124,19 +133,19 @@ class LatentAttention final : public LayerPart {
 
  private:
   /// q [rows, H, r + n]. The checkpoint has the r entries that turn last; here, in queries and keys
-  /// alike, they come first, where rotate() expects them. Products do not see the order.
-  void queries(const PartWeights& w, const PartInput& in, std::span<float> q) const {
+  /// alike, they come first, where rotate() expects them. Products do not see the order. `first`
+  /// [rows, q_lora_rank], or without a bottleneck [rows, H, n + r], is overwritten.
+  void queries(const PartWeights& w, const PartInput& in, std::span<float> first,
+               std::span<float> q) const {
     ExecContext& ctx = in.runtime.on(in.device);
     const WorkspaceScope scope(ctx.workspace);
     const std::int64_t rows = in.pass.rows();
-    const auto stored = ctx.workspace.take<float>(q.size());
+    std::span<float> stored = first;
     if (has_bottleneck()) {
-      const auto a = ctx.workspace.take<float>(static_cast<std::size_t>(rows * c_.q_lora_rank));
-      project({{&w[kQAProj], &w[kQABias], a}}, in.h, rows, in.device, in.runtime);
-      rms_norm(a, vector_on(in.device, w[kQANorm], in.runtime), kLatentNormEps, rows, a, ctx);
-      project({{&w[kQBProj], &w[kQBBias], stored}}, a, rows, in.device, in.runtime);
-    } else {
-      project({{&w[kQAProj], &w[kQABias], stored}}, in.h, rows, in.device, in.runtime);
+      stored = ctx.workspace.take<float>(q.size());
+      rms_norm(first, vector_on(in.device, w[kQANorm], in.runtime), kLatentNormEps, rows, first,
+               ctx);
+      project({{&w[kQBProj], &w[kQBBias], stored}}, first, rows, in.device, in.runtime);
     }
     const std::int64_t n = c_.qk_nope_head_dim;
     const std::int64_t r = c_.qk_rope_head_dim;
@@ -144,19 +153,17 @@ class LatentAttention final : public LayerPart {
     copy_runs(stored, {n + r, 0}, q, {n + r, r}, n, 1, ctx);
   }
 
-  /// k [rows, H, r + n] and v [rows, H, v_head_dim].
-  void keys_and_values(const PartWeights& w, const PartInput& in, std::span<float> k,
-                       std::span<float> v) const {
+  /// k [rows, H, r + n] and v [rows, H, v_head_dim] of `latent` [rows, kv_lora_rank + r].
+  void keys_and_values(const PartWeights& w, const PartInput& in, std::span<const float> latent,
+                       std::span<float> k, std::span<float> v) const {
     ExecContext& ctx = in.runtime.on(in.device);
     const WorkspaceScope scope(ctx.workspace);
     const std::int64_t rows = in.pass.rows();
     const auto floats = [&](std::int64_t width) {
       return ctx.workspace.take<float>(static_cast<std::size_t>(rows * width));
     };
-    const auto latent = floats(latent_width());
     const auto c = floats(c_.kv_lora_rank);
     const auto kv = floats(kv_width());
-    project({{&w[kKvAProj], &w[kKvABias], latent}}, in.h, rows, in.device, in.runtime);
     copy_runs(latent, {latent_width(), 0}, c, {c_.kv_lora_rank, 0}, c_.kv_lora_rank, 1, ctx);
     rms_norm(c, vector_on(in.device, w[kKvANorm], in.runtime), kLatentNormEps, rows, c, ctx);
     project({{&w[kKvBProj], &w[kKvBBias], kv}}, c, rows, in.device, in.runtime);
