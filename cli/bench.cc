@@ -16,6 +16,7 @@
 
 #include "shoehorn/shoehorn.h"
 
+#include "checks.h"
 #include "commands.h"
 #include "load_flags.h"
 #include "terminal.h"
@@ -233,10 +234,10 @@ void add_bench(CLI::App& app) {
                          "  shoehorn bench --synthetic llama-3-8b --load-in-4bit --batch 8");
   add_load_flags(*command, flags->load);
   command->add_option("--prompt-tokens", flags->prompt_tokens, "Tokens of the prompt")
-      ->check(CLI::PositiveNumber)
+      ->check(kCount)
       ->capture_default_str();
   command->add_option("--gen-tokens", flags->gen_tokens, "Tokens to generate")
-      ->check(CLI::PositiveNumber)
+      ->check(kCount)
       ->capture_default_str();
   command->add_option("--batch", flags->batch, "Sequences that are prefilled and decoded together")
       ->check(CLI::Range(1, 4096))

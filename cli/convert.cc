@@ -8,6 +8,7 @@
 
 #include "shoehorn/shoehorn.h"
 
+#include "checks.h"
 #include "commands.h"
 #include "load_flags.h"
 #include "terminal.h"
@@ -70,7 +71,7 @@ void add_convert(CLI::App& app) {
           "--adapter", flags->load.adapters,
           "A LoRA adapter to merge into the weights, =X for X times its strength; repeatable")
       ->allow_extra_args(false);
-  command->add_option("--threads", load.threads, "Threads that decode")->check(CLI::PositiveNumber);
+  command->add_option("--threads", load.threads, "Threads that decode")->check(kCount);
   command->add_option("--config", load.config, "Another config.json than the checkpoint's");
   command->add_flag("--strict", load.strict, "Unexpected tensors are an error");
   command->add_flag("--json", flags->json, "Prints one JSON object");

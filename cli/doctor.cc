@@ -6,6 +6,7 @@
 
 #include "shoehorn/shoehorn.h"
 
+#include "checks.h"
 #include "commands.h"
 
 namespace shoehorn::cli {
@@ -22,8 +23,7 @@ void add_doctor(CLI::App& app) {
       "  shoehorn doctor\n"
       "  shoehorn doctor --file model.safetensors    measures the drive that holds the file");
   command->add_option("--file", flags->probe.file, "A large file on the drive to measure");
-  command->add_option("--threads", flags->probe.threads, "Threads to measure with")
-      ->check(CLI::PositiveNumber);
+  command->add_option("--threads", flags->probe.threads, "Threads to measure with")->check(kCount);
   command->add_flag("--json", flags->json, "Prints JSON");
   command->callback([flags] {
     const MachineReport report = doctor(flags->probe);

@@ -15,6 +15,7 @@
 
 #include "shoehorn/shoehorn.h"
 
+#include "checks.h"
 #include "commands.h"
 #include "load_flags.h"
 
@@ -125,10 +126,10 @@ void add_eval(CLI::App& app) {
       ->check(CLI::Range(2, 1 << 20))
       ->capture_default_str();
   command->add_option("--stride", flags->stride, "From one window to the next")
-      ->check(CLI::PositiveNumber)
+      ->check(kCount)
       ->capture_default_str();
   command->add_option("--max-tokens", flags->max_tokens, "Scores only the first so many tokens")
-      ->check(CLI::PositiveNumber);
+      ->check(kCount);
   command->add_flag("--json", flags->json, "Prints JSON");
   command->callback([flags] { run(*flags); });
 }

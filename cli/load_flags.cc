@@ -9,6 +9,7 @@
 
 #include "shoehorn/error.h"
 
+#include "checks.h"
 #include "load_progress.h"
 
 namespace shoehorn::cli {
@@ -216,10 +217,10 @@ void add_load_flags(CLI::App& command, LoadFlags& flags) {
   command
       .add_option("--max-context", o.max_context,
                   "Positions to plan for; default: the model's maximum, at most 4096")
-      ->check(CLI::PositiveNumber)
+      ->check(kCount)
       ->group(group);
   command.add_option("--max-batch", o.max_batch, "Sequences that advance together")
-      ->check(CLI::PositiveNumber)
+      ->check(kCount)
       ->group(group);
   command
       .add_option("--link-share", o.link_share,
@@ -229,7 +230,7 @@ void add_load_flags(CLI::App& command, LoadFlags& flags) {
       ->group(group);
   command
       .add_option("--threads", o.threads, "Threads; default: what affinity and cgroup quota allow")
-      ->check(CLI::PositiveNumber)
+      ->check(kCount)
       ->group(group);
   command.add_flag("--strict", o.strict, "Unexpected tensors are an error")->group(group);
   add_quantization_flags(command, flags);

@@ -7,6 +7,7 @@
 
 #include "shoehorn/shoehorn.h"
 
+#include "checks.h"
 #include "commands.h"
 #include "load_flags.h"
 
@@ -66,7 +67,7 @@ void add_logits(CLI::App& app) {
                       "A safetensors file with input_ids [B, T] and optional attention_mask, "
                       "position_ids");
   command->add_option("--chunk", flags->chunk, "Feeds so many ids at a time; default: all at once")
-      ->check(CLI::PositiveNumber);
+      ->check(kCount);
   command->add_option("--out", flags->out, "The file to write")->required();
   command->callback([flags] { run(*flags); });
 }

@@ -378,7 +378,8 @@ void add_rule_flags(CLI::App& command, RunFlags& flags) {
       ->delimiter(',');
   option("--num-beams", g.num_beams, "Above 1: beam search, of sampled beams where one samples");
   option("--renormalize-logits", g.renormalize_logits,
-         "true: what beams add up are log-probabilities after all rules");
+         "true: what beams add up are log-probabilities after all rules")
+      ->check(CLI::IsMember({"true", "false"}));
   option("--length-penalty", g.length_penalty, "Above 0: beams prefer long texts");
   option("--early-stopping", g.early_stopping, "When beams end: false, true or never")
       ->check(CLI::IsMember({"false", "true", "never"}));

@@ -1,4 +1,5 @@
-// Hashes for the tables of this folder: fast and well mixed, not secret.
+// Hashes for the tables of this folder: fast, well mixed, and of another seed in every process, so
+// that no file can be made whose tokens all meet in one slot.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +7,12 @@
 #include <string_view>
 
 namespace shoehorn::text {
+
+struct HashSeed {
+  std::uint64_t flip;
+  std::uint64_t factor;
+};
+extern const HashSeed kHashSeed;
 
 /// Multiplies to 128 bits and folds them.
 inline std::uint64_t fold_multiply(std::uint64_t a, std::uint64_t b) {
@@ -15,15 +22,14 @@ inline std::uint64_t fold_multiply(std::uint64_t a, std::uint64_t b) {
 }
 
 inline std::uint64_t hash_bytes(std::string_view bytes) {
-  constexpr std::uint64_t kA = 0x9E3779B97F4A7C15ULL;
-  constexpr std::uint64_t kB = 0xD6E8FEB86659FD93ULL;
+  const HashSeed seed = kHashSeed;
   const char* p = bytes.data();
   std::size_t n = bytes.size();
-  std::uint64_t h = kB ^ n;
+  std::uint64_t h = seed.flip ^ n;
   for (; n >= 8; p += 8, n -= 8) {
     std::uint64_t word;
     std::memcpy(&word, p, 8);
-    h = fold_multiply(h ^ word, kA);
+    h = fold_multiply(h ^ word, seed.factor);
   }
   std::uint64_t tail = 0;
   if (n >= 4) {
@@ -38,11 +44,12 @@ inline std::uint64_t hash_bytes(std::string_view bytes) {
     };
     tail = byte(0) | byte(n / 2) << 8 | byte(n - 1) << 16;
   }
-  return fold_multiply(h ^ tail, kB);
+  return fold_multiply(h ^ tail, seed.factor ^ 0xD6E8FEB86659FD92ULL);
 }
 
 inline std::uint64_t hash_pair(std::uint32_t left, std::uint32_t right) {
-  return fold_multiply(static_cast<std::uint64_t>(left) << 32 | right, 0x9E3779B97F4A7C15ULL);
+  const std::uint64_t pair = static_cast<std::uint64_t>(left) << 32 | right;
+  return fold_multiply(pair ^ kHashSeed.flip, kHashSeed.factor);
 }
 
 }  // namespace shoehorn::text

@@ -51,7 +51,7 @@ Vocabulary::Key Vocabulary::key(std::string_view token) {
     key.low = load_few(token.data(), length);
   }
   key.high |= length << 24;
-  key.hash = fold_multiply(key.low ^ 0x9E3779B97F4A7C15ULL, key.high ^ 0xD6E8FEB86659FD93ULL);
+  key.hash = fold_multiply(key.low ^ kHashSeed.flip, key.high ^ kHashSeed.factor);
   return key;
 }
 
