@@ -14,10 +14,9 @@
 namespace shoehorn {
 namespace {
 
-// Spinning for some hundredth to a tenth of a millisecond, by the processor's pause: longer than
-// the gap between two kernels of a forward pass, shorter than the wait for a streamed layer, in
-// which the thread that reads it needs the processor.
-constexpr int kSpins = 2000;
+// Spinning for a third of a millisecond to one, by the processor's pause: longer than the gap
+// between two kernels of a forward pass or two tokens, shorter than anything a person would notice.
+constexpr int kSpins = 20000;
 
 inline void pause_processor() {
 #if defined(__x86_64__)
