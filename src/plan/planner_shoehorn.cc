@@ -163,6 +163,8 @@ Plan plan_shoehorn(const PlanInput& input) {
     best = std::move(plan);
     assignment = std::move(found->assignment);
     if (best->stream_groups.empty()) break;  // nothing to run ahead of
+    // Nor could any ring be worth it: a larger one leaves no less to read.
+    if (best->predicted.disk_s >= kWorthARing * best->predicted.pass_s) break;
   }
   if (!best) fail_to_fit(input);
   best->device_map = assignment_map(model, assignment);

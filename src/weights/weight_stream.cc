@@ -14,6 +14,13 @@ namespace {
 // Pieces that are converted wait in scratch of their own: enough to keep the drive busy meanwhile.
 constexpr std::size_t kBounces = 4;
 
+// Of each, for pieces that are no larger: together they lie in huge pages, to which a drive reads
+// several times as fast as to small ones (the fewer places a read is spread over, the better).
+constexpr std::size_t kSmallBounce = std::size_t{1} << 20;
+
+// Smaller reads cost the processor more than they gain.
+constexpr std::size_t kLeastStep = std::size_t{256} << 10;
+
 std::vector<std::size_t> numbers(std::size_t count) {
   std::vector<std::size_t> result(count);
   for (std::size_t i = 0; i < count; ++i) result[i] = count - 1 - i;
@@ -55,6 +62,15 @@ std::size_t clamped_ring(std::size_t bytes, std::size_t largest, std::size_t all
   return std::clamp(bytes, largest, std::max(largest, all));
 }
 
+/// Bytes of a read: as many as the drive likes best, but of a small ring so few that a half of it,
+/// while the other is computed with, keeps all reads in flight.
+std::size_t read_step(const IoMode& io, std::size_t ring_bytes) {
+  const std::size_t share =
+      ring_bytes / 2 / static_cast<std::size_t>(std::max(io.reads_in_flight, 1));
+  const std::size_t aligned = (share + kIoAlignment - 1) / kIoAlignment * kIoAlignment;
+  return std::min(io.read_bytes, std::max(aligned, kLeastStep));
+}
+
 }  // namespace
 
 std::size_t WeightStream::ring_bytes(const Checkpoint& checkpoint,
@@ -92,6 +108,7 @@ WeightStream::WeightStream(const Checkpoint& checkpoint, std::vector<const Weigh
                             "the ring that disk weights are read to");
   // Whole blocks alone: a smaller rest at the end is not used.
   ring_ = ByteRing(buffer_.size() / kIoAlignment * kIoAlignment);
+  step_bytes_ = read_step(options.io, buffer_.size());
   reader_ = std::thread([this] { run(); });
 }
 
@@ -240,7 +257,7 @@ void WeightStream::cut_runs(Entry& entry, std::size_t chunk) {
   const StreamChunk& layout = groups_[entry.group].layout.chunks[chunk];
   Placed& placed = entry.placed[chunk];
   const std::uint64_t end = layout.offset + layout.in_place_bytes;
-  const std::size_t step = options_.io.read_bytes;
+  const std::size_t step = step_bytes_;
   for (std::uint64_t at = layout.offset; at < end;) {
     // At the same offsets of the file every time; none of less than half a step but the last.
     std::uint64_t stop = (at / step + 1) * step;
@@ -307,10 +324,8 @@ bool WeightStream::start(Run& run) {
     if (free_bounces_.empty()) return false;
     run.bounce = free_bounces_.back();
     free_bounces_.pop_back();
-    HostBuffer& bounce = bounces_[run.bounce];
     // A block more at both ends, since reads are widened.
-    const std::size_t wanted = run.read.bytes + 2 * kIoAlignment;
-    if (bounce.size() < wanted) bounce = HostBuffer(wanted);
+    const std::span<std::byte> bounce = scratch_for(run.bounce, run.read.bytes + 2 * kIoAlignment);
     run.read.out = bounce.data() + run.read.offset % kIoAlignment;
   }
   run.read.tag = free_tags_.back();
@@ -318,6 +333,16 @@ bool WeightStream::start(Run& run) {
   flying_[run.read.tag] = run;
   reads_.start(run.read);
   return true;
+}
+
+std::span<std::byte> WeightStream::scratch_for(std::size_t bounce, std::size_t bytes) {
+  if (bytes <= kSmallBounce) {
+    if (small_bounces_.size() == 0) small_bounces_ = HostBuffer(kBounces * kSmallBounce);
+    return small_bounces_.bytes().subspan(bounce * kSmallBounce, kSmallBounce);
+  }
+  HostBuffer& large = bounces_[bounce];
+  if (large.size() < bytes) large = HostBuffer(bytes);
+  return large.bytes();
 }
 
 void WeightStream::on_done(const FileReads::Done& done) {

@@ -139,6 +139,8 @@ class WeightStream {
   bool place_next();
   void cut_runs(Entry& entry, std::size_t chunk);
   void cut_pieces(Entry& entry, std::size_t chunk, std::size_t weight);
+  /// `bytes` of scratch; what the bounce held is lost.
+  std::span<std::byte> scratch_for(std::size_t bounce, std::size_t bytes);
   bool start(Run& run);
   void on_done(const FileReads::Done& done);
   void on_bytes(Run& run);
@@ -164,6 +166,7 @@ class WeightStream {
   std::vector<Run> flying_;  // by tag
   std::vector<std::size_t> free_tags_;
   std::vector<Run> held_;  // pieces that wait for the run that is read in place before them
+  HostBuffer small_bounces_;
   std::vector<HostBuffer> bounces_;
   std::vector<std::size_t> free_bounces_;
   Entry* filling_ = nullptr;  // the entry that is being placed
@@ -177,6 +180,7 @@ class WeightStream {
   std::condition_variable filled_;
   std::condition_variable freed_;
   ByteRing ring_;
+  std::size_t step_bytes_ = 0;                  // of a read
   std::deque<std::unique_ptr<Entry>> entries_;  // oldest first
   std::size_t taken_ = 0;                       // of them, those that a pass has or had
   std::uint64_t releases_ = 0;
