@@ -17,6 +17,7 @@
 #include "shoehorn/shoehorn.h"
 
 #include "chat_flags.h"
+#include "checks.h"
 #include "commands.h"
 #include "load_flags.h"
 #include "run_prompts.h"
@@ -435,9 +436,9 @@ void add_run(CLI::App& app, int& exit_code) {
   command
       ->add_option("-n,--max-new-tokens", g.max_new_tokens,
                    "At most so many tokens; default: the checkpoint's, else 256")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{INT32_MAX}));
+      ->check(kCountOrNone);
   command->add_option("--max-length", g.max_length, "The same with the prompt's tokens counted")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{INT32_MAX}));
+      ->check(kCountOrNone);
   command->add_option("--do-sample", flags->do_sample, "Sample, or take the likeliest token")
       ->check(CLI::IsMember({"true", "false"}));
   command->add_option("--temperature", g.temperature, "Above 1 wilder, below 1 tamer");

@@ -1,8 +1,6 @@
 #include "model/loaded_model.h"
 
 #include <algorithm>
-#include <array>
-#include <limits>
 #include <numeric>
 #include <optional>
 #include <utility>
@@ -10,6 +8,7 @@
 #include "shoehorn/error.h"
 
 #include "base/str_cat.h"
+#include "kernels/argmax.h"
 #include "kernels/attention.h"
 #include "kernels/attention_cuda.h"
 #include "kernels/linear.h"
@@ -336,26 +335,6 @@ std::int64_t rows_of(std::span<const BatchSequence> sequences) {
   return rows;
 }
 
-/// As cuda::argmax() has it: of equal ones the first, never one that is no number, -1 where all are
-/// such.
-std::int32_t likeliest_of(std::span<const float> logits) {
-  // A lane for every element of some vectors, so that the compiler needs no order among them.
-  constexpr std::size_t kLanes = 32;
-  std::array<float, kLanes> largest;
-  largest.fill(-std::numeric_limits<float>::infinity());
-  const std::size_t whole = logits.size() / kLanes * kLanes;
-  for (std::size_t i = 0; i < whole; i += kLanes) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const float x = logits[i + lane];
-      largest[lane] = x > largest[lane] ? x : largest[lane];
-    }
-  }
-  float best = std::ranges::max(largest);
-  for (const float x : logits.subspan(whole)) best = x > best ? x : best;
-  const auto found = std::ranges::find(logits, best);
-  return found == logits.end() ? -1 : static_cast<std::int32_t>(found - logits.begin());
-}
-
 }  // namespace
 
 void LoadedModel::run(std::span<const BatchSequence> sequences, std::span<float> logits) const {
@@ -376,7 +355,7 @@ void LoadedModel::run_likeliest(std::span<const BatchSequence> sequences,
   std::vector<float> logits(ids.size() * vocab);
   run(sequences, logits);
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    ids[i] = likeliest_of(std::span(logits).subspan(i * vocab, vocab));
+    ids[i] = argmax(std::span(logits).subspan(i * vocab, vocab));
   }
 }
 
