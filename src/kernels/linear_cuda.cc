@@ -14,13 +14,22 @@
 namespace shoehorn::cuda {
 namespace {
 
-enum class Way : std::uint8_t { kStored, kValues, kFourBit, kFourBitInt8, kInt8, kGemm };
+enum class Way : std::uint8_t {
+  kStored,
+  kValues,
+  kFourBit,
+  kFourBitInt8,
+  kFourBitTiles,
+  kInt8,
+  kGemm
+};
 
-Way way_of(const WeightView& weight, const Activations& x) {
+Way way_of(const WeightView& weight, const Activations& x, const Card& card) {
   if (weight.form.quant_type == QuantType::kInt8) return Way::kInt8;
   if (x.rows > kMostDotRows) return Way::kGemm;
   if (weight.form.is_four_bit()) {
     if (takes_four_bit_int8_dot(weight, x)) return Way::kFourBitInt8;
+    if (takes_four_bit_tiles(weight, x, card)) return Way::kFourBitTiles;
     return takes_four_bit_dot(weight, x) ? Way::kFourBit : Way::kValues;
   }
   switch (weight.form.dtype) {
@@ -37,6 +46,7 @@ bool are_alike(Way way, const WeightView& a, const WeightView& b) {
     case Way::kStored: return a.form.dtype == b.form.dtype;
     case Way::kFourBit:
     case Way::kFourBitInt8:
+    case Way::kFourBitTiles:
       return a.form.blocksize == b.form.blocksize && a.form.nested == b.form.nested &&
              a.compute.dtype == b.compute.dtype;
     case Way::kInt8: return a.compute.llm_int8_threshold == b.compute.llm_int8_threshold;
@@ -52,6 +62,7 @@ void run_alike(Way way, std::span<const LinearTask> tasks, const Activations& x,
     case Way::kValues: return linear_dot_values(tasks.front(), x, *ctx.queue);
     case Way::kFourBit: return linear_four_bit_dot(tasks, x, *ctx.queue);
     case Way::kFourBitInt8: return linear_four_bit_int8_dot(tasks, x, ctx);
+    case Way::kFourBitTiles: return linear_four_bit_tiles(tasks, x, *ctx.queue);
     case Way::kInt8: return linear_int8(tasks, x, ctx);
     case Way::kGemm: return linear_gemm(tasks, x, ctx);
   }
@@ -63,12 +74,13 @@ void run_some(std::span<const LinearTask> tasks, const Activations& x, ExecConte
   for (std::size_t first = 0; first < tasks.size(); ++first) {
     if (done[first]) continue;
     const WeightView& weight = *tasks[first].weight;
-    const Way way = way_of(weight, x);
+    const Way way = way_of(weight, x, ctx.queue->card());
     std::array<LinearTask, kMostLinearTasks> alike;
     std::size_t count = 0;
     for (std::size_t i = first; i < tasks.size(); ++i) {
       const WeightView& other = *tasks[i].weight;
-      if (i != first && (done[i] || way_of(other, x) != way || !are_alike(way, weight, other))) {
+      if (i != first && (done[i] || way_of(other, x, ctx.queue->card()) != way ||
+                         !are_alike(way, weight, other))) {
         continue;
       }
       alike[count++] = tasks[i];
@@ -81,9 +93,10 @@ void run_some(std::span<const LinearTask> tasks, const Activations& x, ExecConte
 }  // namespace
 
 void linear_few(const LinearTask& task, const Activations& x, const Queue& queue) {
-  switch (way_of(*task.weight, x)) {
+  switch (way_of(*task.weight, x, queue.card())) {
     case Way::kStored: return linear_dot({&task, 1}, x, queue);
     case Way::kFourBit: return linear_four_bit_dot({&task, 1}, x, queue);
+    case Way::kFourBitTiles: return linear_four_bit_tiles({&task, 1}, x, queue);
     default: return linear_dot_values(task, x, queue);
   }
 }

@@ -52,6 +52,14 @@ bool takes_four_bit_dot(const WeightView& weight, const Activations& x);
 void linear_four_bit_dot(std::span<const LinearTask> tasks, const Activations& x,
                          const Queue& queue);
 
+/// Whether linear_four_bit_tiles() takes such a weight: one with a compute dtype of 16 bits, whose
+/// rows are whole blocks, or whole runs of 128 values where blocks are longer.
+bool takes_four_bit_tiles(const WeightView& weight, const Activations& x, const Card& card);
+
+/// As linear_four_bit_dot(), on tensor cores: codes and x in float16, sums in float32.
+void linear_four_bit_tiles(std::span<const LinearTask> tasks, const Activations& x,
+                           const Queue& queue);
+
 /// Weights of LLM.int8() and one threshold, any number of rows (linear_int8.h).
 void linear_int8(std::span<const LinearTask> tasks, const Activations& x, ExecContext& ctx);
 std::size_t linear_int8_workspace_bytes(std::int64_t rows, std::int64_t k, std::int64_t n);

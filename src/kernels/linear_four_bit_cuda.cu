@@ -17,7 +17,7 @@
 
 #include "cuda/check.h"
 #include "kernels/dot_parts_cuda.h"
-#include "kernels/formats_cuda.h"
+#include "kernels/four_bit_job_cuda.h"
 #include "kernels/launch_cuda.h"
 #include "kernels/weight_loads_cuda.h"
 
@@ -32,42 +32,21 @@ constexpr int kEntryBytes = kCopies * static_cast<int>(sizeof(float2));
 constexpr int kTableBytes = 256 * kEntryBytes;
 static_assert(kEntryBytes == 128);
 
-struct FourBitPart {
-  FourBitAddresses at;
-  const float* bias = nullptr;
-  float* y = nullptr;
-  std::int64_t n = 0;
-  std::int32_t first_block = 0;
-  std::int32_t blocks = 0;
-  bool accumulate = false;
-};
-
-struct FourBitJob {
-  FourBitPart parts[kMostLinearTasks];
-  int count = 0;
-  const float* x = nullptr;
-  int rows = 0;
-  int k = 0;
-  int tile_chunks = 0;  // of x in shared memory at a time
-  int block_shift = 0;  // log2 of the blocksize
-  ComputeDtype dtype = ComputeDtype::kF32;
-
-  __device__ const FourBitPart& of_block(unsigned block) const {
-    int i = 0;
-    while (i + 1 < count && block >= static_cast<unsigned>(parts[i + 1].first_block)) ++i;
-    return parts[i];
-  }
-};
-
 // Odd, so that the eight quarters of a chunk lie in different banks when they are written.
 __host__ __device__ constexpr int pitch_of(int chunks) {
   return chunks | 1;
 }
 
-__device__ float rounded(float value, ComputeDtype dtype) {
-  if (dtype == ComputeDtype::kBF16) return __bfloat162float(__float2bfloat16_rn(value));
-  if (dtype == ComputeDtype::kF16) return __half2float(__float2half_rn(value));
-  return value;
+__device__ float4 rounded(const float4& four, ComputeDtype dtype) {
+  if (dtype == ComputeDtype::kBF16) {
+    return {to_float(__nv_bfloat16(four.x)), to_float(__nv_bfloat16(four.y)),
+            to_float(__nv_bfloat16(four.z)), to_float(__nv_bfloat16(four.w))};
+  }
+  if (dtype == ComputeDtype::kF16) {
+    return {to_float(__half(four.x)), to_float(__half(four.y)), to_float(__half(four.z)),
+            to_float(__half(four.w))};
+  }
+  return four;
 }
 
 // The two values of every byte, the earlier one of the high four bits first.
@@ -92,10 +71,7 @@ __device__ void stage_x(const FourBitJob& job, int first_chunk, int chunks, floa
     const auto* const from = reinterpret_cast<const float4*>(job.x + std::int64_t{m} * job.k +
                                                              std::int64_t{first_chunk} * kCodes);
     for (int i = static_cast<int>(threadIdx.x); i < fours; i += kThreads) {
-      float4 four = from[i];
-      four = {rounded(four.x, job.dtype), rounded(four.y, job.dtype), rounded(four.z, job.dtype),
-              rounded(four.w, job.dtype)};
-      x4[(m * 8 + i % 8) * pitch + i / 8] = four;
+      x4[(m * 8 + i % 8) * pitch + i / 8] = rounded(from[i], job.dtype);
     }
   }
 }
@@ -129,8 +105,8 @@ __device__ void load(const FourBitPart& part, const std::int64_t (&rows)[kOutput
 // Adds the products of one chunk to sums.
 template <int kRows, int kOutputs, bool kNested>
 __device__ void multiply(const Loads<kOutputs>& loads, const float4* x4, int pitch,
-                         const std::byte* table, const float* nested_map, float nested_offset,
-                         float (&sums)[kOutputs][kRows]) {
+                         const std::byte* table, std::uint32_t copy, const float* nested_map,
+                         float nested_offset, float (&sums)[kOutputs][kRows]) {
   float chunk_sums[kOutputs][kRows] = {};
 #pragma unroll
   for (int q = 0; q < 8; ++q) {
@@ -146,8 +122,8 @@ __device__ void multiply(const Loads<kOutputs>& loads, const float4* x4, int pit
       constexpr std::uint32_t kMask = 255U * kEntryBytes;
       const std::uint32_t first = (q % 2 == 0 ? word << 7 : word >> 9) & kMask;
       const std::uint32_t second = (q % 2 == 0 ? word >> 1 : word >> 17) & kMask;
-      const float2 a = *reinterpret_cast<const float2*>(table + first);
-      const float2 b = *reinterpret_cast<const float2*>(table + second);
+      const float2 a = *reinterpret_cast<const float2*>(table + (first | copy));
+      const float2 b = *reinterpret_cast<const float2*>(table + (second | copy));
 #pragma unroll
       for (int m = 0; m < kRows; ++m) {
         float sum = chunk_sums[o][m];
@@ -172,17 +148,18 @@ __device__ void multiply(const Loads<kOutputs>& loads, const float4* x4, int pit
 template <int kRows, int kOutputs, bool kNested>
 __global__ void __launch_bounds__(kThreads, 1)
     dot_four_bit(const __grid_constant__ FourBitJob job) {
-  extern __shared__ __align__(128) std::byte shared[];
+  // Not in the dynamic part: its address is then a constant of the instructions that read it.
+  __shared__ __align__(128) std::byte table[kTableBytes];
   __shared__ float nested_map[256];
+  extern __shared__ __align__(128) std::byte shared[];
   let_next_begin();
-  std::byte* const table = shared;
-  auto* const x4 = reinterpret_cast<float4*>(shared + kTableBytes);
+  auto* const x4 = reinterpret_cast<float4*>(shared);
 
   const FourBitPart& part = job.of_block(blockIdx.x);
   const int block = static_cast<int>(blockIdx.x) - part.first_block;
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const std::byte* const lane_table = table + lane % kCopies * static_cast<int>(sizeof(float2));
+  const auto copy = static_cast<std::uint32_t>(lane % kCopies * static_cast<int>(sizeof(float2)));
   const int chunks = job.k / kCodes;
   const int pitch = pitch_of(job.tile_chunks);
   const bool is_one_tile = job.tile_chunks >= chunks;
@@ -239,15 +216,15 @@ __global__ void __launch_bounds__(kThreads, 1)
         load<kOutputs, kNested>(part, first_chunks, tile + lane + kWarp, job.block_shift, odd);
       }
       for (int chunk = lane; chunk < end; chunk += 2 * kWarp) {
-        multiply<kRows, kOutputs, kNested>(even, x4 + chunk, pitch, lane_table, nested_map,
+        multiply<kRows, kOutputs, kNested>(even, x4 + chunk, pitch, table, copy, nested_map,
                                            nested_offset, sums);
         if (chunk + 2 * kWarp < end) {
           load<kOutputs, kNested>(part, first_chunks, tile + chunk + 2 * kWarp, job.block_shift,
                                   even);
         }
         if (chunk + kWarp < end) {
-          multiply<kRows, kOutputs, kNested>(odd, x4 + chunk + kWarp, pitch, lane_table, nested_map,
-                                             nested_offset, sums);
+          multiply<kRows, kOutputs, kNested>(odd, x4 + chunk + kWarp, pitch, table, copy,
+                                             nested_map, nested_offset, sums);
         }
         if (chunk + 3 * kWarp < end) {
           load<kOutputs, kNested>(part, first_chunks, tile + chunk + 3 * kWarp, job.block_shift,
@@ -266,34 +243,18 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
 }
 
-// A block for each weight, and the others of one for each multiprocessor by their shares of the
-// outputs. More blocks than multiprocessors would wait for others to end.
-void share_blocks(FourBitJob& job, std::int64_t outputs, int multiprocessors, int group) {
-  const std::int64_t others = std::max(multiprocessors - job.count, 0);
-  std::int32_t next = 0;
-  std::int64_t before = 0;
-  for (int i = 0; i < job.count; ++i) {
-    FourBitPart& part = job.parts[i];
-    const std::int64_t share = (before + part.n) * others / outputs - before * others / outputs + 1;
-    before += part.n;
-    part.first_block = next;
-    part.blocks = static_cast<std::int32_t>(std::min(share, ceil_div(part.n, group)));
-    next += part.blocks;
-  }
-}
-
 template <int kRows, int kOutputs, bool kNested>
-void launch(FourBitJob& job, std::int64_t outputs, const Queue& queue) {
+void launch(FourBitJob& job, const Queue& queue) {
   const Card& card = queue.card();
-  share_blocks(job, outputs, card.multiprocessors, kOutputs);
+  share_blocks(job, card.multiprocessors, kOutputs);
   const int chunks = job.k / kCodes;
-  constexpr std::size_t kStaticBytes = 2048;  // nested_map, and what the runtime keeps
-  const std::size_t room = card.shared_bytes_per_block - kTableBytes - kStaticBytes;
+  constexpr std::size_t kStaticBytes = kTableBytes + 2048;  // and what is small
+  const std::size_t room = card.shared_bytes_per_block - kStaticBytes;
   const auto most_chunks = static_cast<int>(room / (kRows * kCodes * sizeof(float))) - 1;
   // Whole steps of the loop, so that tiles change no order of sums.
   job.tile_chunks = chunks <= most_chunks ? chunks : most_chunks / (2 * kWarp) * (2 * kWarp);
   const std::size_t bytes =
-      kTableBytes + static_cast<std::size_t>(pitch_of(job.tile_chunks)) * kRows * kCodes * 4;
+      static_cast<std::size_t>(pitch_of(job.tile_chunks)) * kRows * kCodes * sizeof(float);
   const auto kernel = dot_four_bit<kRows, kOutputs, kNested>;
   queue.make_current();
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
@@ -305,16 +266,17 @@ void launch(FourBitJob& job, std::int64_t outputs, const Queue& queue) {
 }
 
 template <bool kNested>
-void launch_rows(FourBitJob& job, std::int64_t outputs, const Queue& queue) {
+void launch_rows(FourBitJob& job, const Queue& queue) {
+  std::int64_t outputs = 0;
+  for (int i = 0; i < job.count; ++i) outputs += job.parts[i].n;
   // Four rows of W a warp where all warps then have some.
   const bool is_large = outputs >= std::int64_t{32} * queue.card().multiprocessors;
   if (job.rows == 1) {
-    return is_large ? launch<1, 4, kNested>(job, outputs, queue)
-                    : launch<1, 2, kNested>(job, outputs, queue);
+    return is_large ? launch<1, 4, kNested>(job, queue) : launch<1, 2, kNested>(job, queue);
   }
-  if (job.rows == 2) return launch<2, 4, kNested>(job, outputs, queue);
-  if (job.rows <= 4) return launch<4, 2, kNested>(job, outputs, queue);
-  launch<8, 2, kNested>(job, outputs, queue);
+  if (job.rows == 2) return launch<2, 4, kNested>(job, queue);
+  if (job.rows <= 4) return launch<4, 2, kNested>(job, queue);
+  launch<8, 2, kNested>(job, queue);
 }
 
 }  // namespace
@@ -326,28 +288,12 @@ bool takes_four_bit_dot(const WeightView& weight, const Activations& x) {
 
 void linear_four_bit_dot(std::span<const LinearTask> tasks, const Activations& x,
                          const Queue& queue) {
-  const WeightView& first = *tasks.front().weight;
-  FourBitJob job{.x = x.x,
-                 .rows = static_cast<int>(x.rows),
-                 .k = static_cast<int>(x.k),
-                 .block_shift = std::countr_zero(static_cast<std::uint64_t>(first.form.blocksize)),
-                 .dtype = first.compute.dtype};
-  std::int64_t outputs = 0;
-  for (const LinearTask& task : tasks) {
-    const std::int64_t n = task.weight->shape[0];
-    if (n == 0) continue;
-    outputs += n;
-    job.parts[job.count++] = {.at = four_bit_addresses(*task.weight),
-                              .bias = task.bias.empty() ? nullptr : task.bias.data(),
-                              .y = task.y.data(),
-                              .n = n,
-                              .accumulate = task.accumulate};
-  }
+  FourBitJob job = four_bit_job(tasks, x);
   if (job.count == 0) return;
-  if (first.form.nested) {
-    launch_rows<true>(job, outputs, queue);
+  if (tasks.front().weight->form.nested) {
+    launch_rows<true>(job, queue);
   } else {
-    launch_rows<false>(job, outputs, queue);
+    launch_rows<false>(job, queue);
   }
 }
 

@@ -1,4 +1,5 @@
 // linear() on a card with NF4 and FP4 weights, against sums in double precision of the same values.
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -56,7 +57,9 @@ double tolerance(std::int64_t k) {
 
 void expect_exact(CudaMachine& card, const Case& c) {
   const WeightForm form{.quant_type = c.type, .blocksize = c.blocksize, .nested = c.nested};
-  const FourBitWeight weight(form, c.outputs, c.k, 1);
+  FourBitWeight weight(form, c.outputs, c.k, 1);
+  // With a code book in float16, tensor cores are exact too.
+  if (c.dtype == ComputeDtype::kBF16 || c.dtype == ComputeDtype::kF16) weight.round_codes();
   const WeightView view = weight.view(c.dtype);
   auto x = random_floats(c.rows * c.k, 2);
   const auto bias = random_floats(c.outputs, 3);
@@ -119,6 +122,71 @@ TEST_F(LinearFourBitCuda, EveryNumberOfRowsAndComputeDtype) {
         expect_exact(card,
                      {.nested = nested, .rows = rows, .outputs = 67, .k = 192, .dtype = dtype});
       }
+    }
+  }
+}
+
+// On tensor cores: blocks shorter than 128 values, as long, and longer; several turns of warps.
+TEST_F(LinearFourBitCuda, SixteenBitComputeDtypesOfEveryShape) {
+  CudaMachine card;
+  for (const ComputeDtype dtype : {ComputeDtype::kBF16, ComputeDtype::kF16}) {
+    for (const bool nested : {false, true}) {
+      for (const std::int64_t blocksize : {32, 64, 128, 512}) {
+        for (const std::int64_t k : {32, 64, 96, 128, 192, 320, 512, 2048, 4224}) {
+          expect_exact(card, {.blocksize = blocksize,
+                              .nested = nested,
+                              .rows = 1,
+                              .outputs = 37,
+                              .k = k,
+                              .dtype = dtype});
+        }
+        for (const std::int64_t rows : {2, 3, 5, 8}) {
+          expect_exact(card, {.blocksize = blocksize,
+                              .nested = nested,
+                              .rows = rows,
+                              .outputs = 600,
+                              .k = 640,
+                              .dtype = dtype});
+        }
+      }
+    }
+  }
+  // Rows of x that do not all fit shared memory; more groups of rows than are put together at once.
+  expect_exact(card, {.rows = 8, .outputs = 19, .k = 14336, .dtype = ComputeDtype::kBF16});
+  expect_exact(card, {.rows = 1, .outputs = 40'000, .k = 128, .dtype = ComputeDtype::kBF16});
+}
+
+// x beyond the range of float16, and far below it.
+TEST_F(LinearFourBitCuda, BFloat16RowsKeepTheirRange) {
+  CudaMachine card;
+  FourBitWeight weight({.quant_type = QuantType::kNF4}, 33, 256, 1);
+  weight.round_codes();
+  const WeightView view = weight.view(ComputeDtype::kBF16);
+  for (const float scale : {1e-30F, 1e-6F, 1e6F, 1e30F}) {
+    const auto x = rounded(ComputeDtype::kBF16, random_floats(2 * 256, 2, scale));
+    const auto y = multiply(card, {.weight = &view, .x = x, .rows = 2});
+    const auto expected = exact_product(x, 2, values_of(view), 33);
+    EXPECT_LE(largest_difference(y, expected), scale * tolerance(256)) << scale;
+  }
+}
+
+// Rounding the code book moves no sum by more than 2^-11 of its terms.
+TEST_F(LinearFourBitCuda, CodesInFloat16AreClose) {
+  CudaMachine card;
+  const std::int64_t k = 1024;
+  for (const QuantType type : {QuantType::kNF4, QuantType::kFP4}) {
+    const FourBitWeight weight({.quant_type = type}, 64, k, 1);
+    const WeightView view = weight.view(ComputeDtype::kBF16);
+    const auto x = rounded(ComputeDtype::kBF16, random_floats(k, 2));
+    const auto y = multiply(card, {.weight = &view, .x = x});
+    auto values = values_of(view);
+    const auto expected = exact_product(x, 1, values, 64);
+    auto magnitudes = x;
+    for (float& value : magnitudes) value = std::fabs(value);
+    for (float& value : values) value = std::fabs(value);
+    const auto terms = exact_product(magnitudes, 1, values, 64);
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      EXPECT_LE(std::fabs(y[i] - expected[i]), 0x1p-11F * terms[i] + 1e-4F) << i;
     }
   }
 }

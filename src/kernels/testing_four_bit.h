@@ -10,6 +10,7 @@
 
 #include "kernels/kernel_test.h"
 #include "quant/weight_form.h"
+#include "tensor/half.h"
 
 namespace shoehorn::kernel_test {
 
@@ -58,6 +59,13 @@ class FourBitWeight {
     return view;
   }
   std::byte* data() { return bytes_.data(); }
+  /// Rounds the code book to float16, which kernels for 16-bit compute dtypes may do.
+  void round_codes() {
+    float codes[16];
+    std::memcpy(codes, bytes_.data() + layout_.quant_map, sizeof(codes));
+    for (float& code : codes) code = f16_to_f32(f32_to_f16(code));
+    put(layout_.quant_map, codes, 16);
+  }
   const FourBitLayout& layout() const { return layout_; }
 
  private:
