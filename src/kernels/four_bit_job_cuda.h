@@ -1,5 +1,5 @@
-// Several four-bit weights in one launch, and how blocks of threads that stay on a multiprocessor are
-// shared among them. Included by .cu files only.
+// Several four-bit weights in one launch, and how blocks of threads that stay on a multiprocessor
+// are shared among them. Included by .cu files only.
 #pragma once
 
 #include <algorithm>

@@ -6,9 +6,10 @@
 //   BF16, F16      few rows: x stays float32; many: x is rounded to the weight's dtype, as
 //                  transformers has it; sums are float32
 //   int8           linear_int8.h, any number of rows: codes, outlier columns and constant as there
-//   NF4, FP4       few rows: x float32, or rounded to a bfloat16 or float16 compute dtype, or in
-//                  int8 as linear_four_bit_int8.h has it; many: both rounded to bfloat16 (float16
-//                  where that is the compute dtype)
+//   NF4, FP4       few rows: float32 and the exact code book; with a bfloat16 or float16 compute
+//                  dtype x is rounded to it and the code book to float16
+//                  (linear_four_bit_tiles_cuda.cu); or x in int8 as linear_four_bit_int8.h has it.
+//                  Many rows: both rounded to bfloat16 (float16 where that is the compute dtype)
 //   others         decoded to float32, then as F32 (few rows) or BF16 (many)
 #pragma once
 

@@ -19,6 +19,7 @@
 #include "kernels/dot_parts_cuda.h"
 #include "kernels/four_bit_job_cuda.h"
 #include "kernels/launch_cuda.h"
+#include "kernels/shared_loads_cuda.h"
 #include "kernels/weight_loads_cuda.h"
 
 namespace shoehorn::cuda {
@@ -50,13 +51,13 @@ __device__ float4 rounded(const float4& four, ComputeDtype dtype) {
 }
 
 // The two values of every byte, the earlier one of the high four bits first.
-__device__ void make_table(const float* quant_map, std::byte* table) {
+__device__ void make_table(const float* quant_map, std::uint32_t table) {
   constexpr int kPairsOfCopies = kCopies / 2;
   for (int i = static_cast<int>(threadIdx.x); i < 256 * kPairsOfCopies; i += kThreads) {
     const int byte = i / kPairsOfCopies;
-    const float earlier = quant_map[byte >> 4];
-    const float later = quant_map[byte & 15];
-    reinterpret_cast<float4*>(table)[i] = {earlier, later, earlier, later};
+    const std::uint32_t earlier = __float_as_uint(quant_map[byte >> 4]);
+    const std::uint32_t later = __float_as_uint(quant_map[byte & 15]);
+    store_shared(table + static_cast<std::uint32_t>(i) * 16, {earlier, later, earlier, later});
   }
 }
 
@@ -105,8 +106,8 @@ __device__ void load(const FourBitPart& part, const std::int64_t (&rows)[kOutput
 // Adds the products of one chunk to sums.
 template <int kRows, int kOutputs, bool kNested>
 __device__ void multiply(const Loads<kOutputs>& loads, const float4* x4, int pitch,
-                         const std::byte* table, std::uint32_t copy, const float* nested_map,
-                         float nested_offset, float (&sums)[kOutputs][kRows]) {
+                         std::uint32_t own, const float* nested_map, float nested_offset,
+                         float (&sums)[kOutputs][kRows]) {
   float chunk_sums[kOutputs][kRows] = {};
 #pragma unroll
   for (int q = 0; q < 8; ++q) {
@@ -122,8 +123,8 @@ __device__ void multiply(const Loads<kOutputs>& loads, const float4* x4, int pit
       constexpr std::uint32_t kMask = 255U * kEntryBytes;
       const std::uint32_t first = (q % 2 == 0 ? word << 7 : word >> 9) & kMask;
       const std::uint32_t second = (q % 2 == 0 ? word >> 1 : word >> 17) & kMask;
-      const float2 a = *reinterpret_cast<const float2*>(table + (first | copy));
-      const float2 b = *reinterpret_cast<const float2*>(table + (second | copy));
+      const float2 a = load_shared_pair(first | own);
+      const float2 b = load_shared_pair(second | own);
 #pragma unroll
       for (int m = 0; m < kRows; ++m) {
         float sum = chunk_sums[o][m];
@@ -148,18 +149,20 @@ __device__ void multiply(const Loads<kOutputs>& loads, const float4* x4, int pit
 template <int kRows, int kOutputs, bool kNested>
 __global__ void __launch_bounds__(kThreads, 1)
     dot_four_bit(const __grid_constant__ FourBitJob job) {
-  // Not in the dynamic part: its address is then a constant of the instructions that read it.
-  __shared__ __align__(128) std::byte table[kTableBytes];
   __shared__ float nested_map[256];
   extern __shared__ __align__(128) std::byte shared[];
   let_next_begin();
-  auto* const x4 = reinterpret_cast<float4*>(shared);
+  // At a multiple of its size: bits of codes are put into its address.
+  const std::uint32_t table = aligned_address(shared_address(shared), kTableBytes);
+  auto* const x4 =
+      reinterpret_cast<float4*>(shared + (table - shared_address(shared)) + kTableBytes);
 
   const FourBitPart& part = job.of_block(blockIdx.x);
   const int block = static_cast<int>(blockIdx.x) - part.first_block;
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const auto copy = static_cast<std::uint32_t>(lane % kCopies * static_cast<int>(sizeof(float2)));
+  const std::uint32_t own =
+      table | static_cast<std::uint32_t>(lane % kCopies * static_cast<int>(sizeof(float2)));
   const int chunks = job.k / kCodes;
   const int pitch = pitch_of(job.tile_chunks);
   const bool is_one_tile = job.tile_chunks >= chunks;
@@ -216,15 +219,15 @@ __global__ void __launch_bounds__(kThreads, 1)
         load<kOutputs, kNested>(part, first_chunks, tile + lane + kWarp, job.block_shift, odd);
       }
       for (int chunk = lane; chunk < end; chunk += 2 * kWarp) {
-        multiply<kRows, kOutputs, kNested>(even, x4 + chunk, pitch, table, copy, nested_map,
-                                           nested_offset, sums);
+        multiply<kRows, kOutputs, kNested>(even, x4 + chunk, pitch, own, nested_map, nested_offset,
+                                           sums);
         if (chunk + 2 * kWarp < end) {
           load<kOutputs, kNested>(part, first_chunks, tile + chunk + 2 * kWarp, job.block_shift,
                                   even);
         }
         if (chunk + kWarp < end) {
-          multiply<kRows, kOutputs, kNested>(odd, x4 + chunk + kWarp, pitch, table, copy,
-                                             nested_map, nested_offset, sums);
+          multiply<kRows, kOutputs, kNested>(odd, x4 + chunk + kWarp, pitch, own, nested_map,
+                                             nested_offset, sums);
         }
         if (chunk + 3 * kWarp < end) {
           load<kOutputs, kNested>(part, first_chunks, tile + chunk + 3 * kWarp, job.block_shift,
@@ -248,13 +251,13 @@ void launch(FourBitJob& job, const Queue& queue) {
   const Card& card = queue.card();
   share_blocks(job, card.multiprocessors, kOutputs);
   const int chunks = job.k / kCodes;
-  constexpr std::size_t kStaticBytes = kTableBytes + 2048;  // and what is small
+  constexpr std::size_t kStaticBytes = 2 * kTableBytes + 2048;  // and what is small
   const std::size_t room = card.shared_bytes_per_block - kStaticBytes;
   const auto most_chunks = static_cast<int>(room / (kRows * kCodes * sizeof(float))) - 1;
   // Whole steps of the loop, so that tiles change no order of sums.
   job.tile_chunks = chunks <= most_chunks ? chunks : most_chunks / (2 * kWarp) * (2 * kWarp);
-  const std::size_t bytes =
-      static_cast<std::size_t>(pitch_of(job.tile_chunks)) * kRows * kCodes * sizeof(float);
+  const std::size_t bytes = 2 * kTableBytes + static_cast<std::size_t>(pitch_of(job.tile_chunks)) *
+                                                  kRows * kCodes * sizeof(float);
   const auto kernel = dot_four_bit<kRows, kOutputs, kNested>;
   queue.make_current();
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,

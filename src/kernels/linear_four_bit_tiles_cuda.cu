@@ -24,6 +24,7 @@
 #include "kernels/four_bit_job_cuda.h"
 #include "kernels/launch_cuda.h"
 #include "kernels/mma_cuda.h"
+#include "kernels/shared_loads_cuda.h"
 #include "kernels/weight_loads_cuda.h"
 
 namespace shoehorn::cuda {
@@ -35,32 +36,27 @@ constexpr int kTileRows = 16;                 // rows of W together
 constexpr int kCodes = 32;                    // a chunk: 16 bytes
 constexpr int kStepChunks = 4;                // of a row in a step: a chunk a lane
 constexpr int kItemChunks = 2 * kStepChunks;  // in an item: what a warp loads at a time
+constexpr int kUnitBytes = 16;                // of x: eight values
+constexpr int kChunkBytes = kCodes * 2;       // of x
 constexpr int kEntryBytes = kWarp * 4;        // of the table: a pair of values for each lane
 constexpr int kTableBytes = 256 * kEntryBytes;
 static_assert(kEntryBytes == 128);
-constexpr int kSlots = 16;  // sums of a group of rows that are put together, one a warp's share
-static_assert(kSlots == kWarps);
-// Turns after which sums are put together: these many rows of x and groups of rows of W.
-constexpr int kSlotRows = 16;
+constexpr int kSlots = kWarps;  // sums of a group of rows that are put together, one a warp's share
+constexpr int kSlotRows = 16;   // rows of x times groups of rows of W after which they are
+constexpr int kSlotBytes = kSlotRows * kSlots * kTileRows * 4;
+// Slots first, then the table at a multiple of its size, then x.
+constexpr int kBeforeX = 2 * kTableBytes;
+static_assert(kSlotBytes + 4096 <= kTableBytes);
 
-// How a lane takes part in a product.
-struct Columns {
-  int parts = 1;  // of 128 values, by the block they are in: 1, 2 or 4
-  int g = 0;
-  int t = 0;
-
-  // Row of x that column c stands for, and the part of it that is not zero.
-  __device__ int row(int c) const { return c / parts; }
-  __device__ bool has(int c) const { return t * parts / kStepChunks == c % parts; }
-};
-
-// x16[unit_of(m, c, q)]: values 8 q .. 8 q + 7 of chunk c of row m. Such that the eight lanes that
-// shared memory serves at a time are in different banks: two rows, four chunks.
-__device__ int unit_of(int m, int chunk, int q, int chunks) {
-  return (m * chunks + chunk) * 4 + (q ^ (chunk >> 1 & 1) ^ (m & 1) << 1);
+// Where the eight values q of a chunk of row m of x are in a chunk: such that the eight lanes that
+// shared memory serves at a time, two rows and four chunks, are in different banks.
+__device__ std::uint32_t unit_offset(int m, int chunk, int q) {
+  return static_cast<std::uint32_t>((q ^ (chunk >> 1 & 1) ^ (m & 1) << 1) * kUnitBytes);
 }
 
-// What a lane needs of an item: rows g and g + 8 of the group, two steps, two blocks each.
+// What a lane needs of an item: rows g and g + 8 of a group, two steps, a block for each of its two
+// columns of a product.
+template <bool kNested>
 struct Loads {
   uint4 codes[2][2];
   float scale[2][2][2];  // absmax; nested: nested_absmax
@@ -84,6 +80,9 @@ struct Cursor {
   }
 };
 
+// kParts: blocks that 128 values lie in, 1, 2 or 4. Column c of a product is row c / kParts of x,
+// zero but for part c % kParts of the 128 values.
+template <int kParts, bool kNested>
 struct Tiles {
   const FourBitPart& part;
   int block = 0;   // among those of the part
@@ -91,54 +90,87 @@ struct Tiles {
   int chunks = 0;  // of a row
   int items = 0;   // of a row
   int block_shift = 0;
-  Columns columns;
+  int g = 0;  // lane / 4: row of W, column of x
+  int t = 0;  // lane % 4: chunk of a step
 
   __device__ std::int64_t first_row(int group) const {
     return (std::int64_t{group} * part.blocks + block) * kTileRows;
   }
 
-  template <bool kNested>
-  __device__ void load(const Cursor& at, Loads& loads) const {
+  __device__ void load(const Cursor& at, Loads<kNested>& loads) const {
     if (at.group >= groups) return;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       // Rows behind the last read it again and are not stored.
-      const std::int64_t n = min(first_row(at.group) + columns.g + 8 * r, part.n - 1);
+      const std::int64_t n = min(first_row(at.group) + g + 8 * r, part.n - 1);
+      const int first = at.item * kItemChunks;
+      const std::uint8_t* const codes = part.at.packed + (n * chunks + first + t) * 16;
+      const int left = chunks - first;
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
-        const int first = at.item * kItemChunks + h * kStepChunks;
-        const int chunk = first + columns.t;
-        loads.codes[r][h] = chunk < chunks ? load_once(part.at.packed + (n * chunks + chunk) * 16)
-                                           : uint4{0, 0, 0, 0};
+        loads.codes[r][h] = h * kStepChunks + t < left ? load_once(codes + h * kStepChunks * 16)
+                                                       : uint4{0, 0, 0, 0};
+      }
+      load_scales(n * chunks + first, left, r, loads);
+    }
+  }
+
+  // Of the item that begins at a chunk of the weight; its row has `left` more.
+  __device__ void load_scales(std::int64_t first, int left, int r, Loads<kNested>& loads) const {
+    if (kParts == 2 && chunks % kItemChunks == 0) {
+      // Four blocks that begin at a multiple of four.
+      const std::int64_t in_weight = first / 2;
+      if constexpr (kNested) {
+        const std::uint32_t codes =
+            __ldg(reinterpret_cast<const std::uint32_t*>(part.at.absmax_codes + in_weight));
+        const float scale = __ldg(part.at.nested_absmax + in_weight / kNestedBlocksize);
 #pragma unroll
-        for (int c = 0; c < 2; ++c) {
-          // The column 2 t + c of a product, or all of its columns.
-          const int part_chunks = kStepChunks / columns.parts;
-          const int inside = (2 * columns.t + c) % columns.parts * part_chunks;
-          const bool is_there = first + inside < chunks;
-          const std::int64_t in_weight =
-              ((n * chunks + first + inside) * kCodes) >> block_shift;
-          if constexpr (kNested) {
-            loads.scale_code[r][h][c] = is_there ? __ldg(part.at.absmax_codes + in_weight) : 0;
-            loads.scale[r][h][c] =
-                is_there ? __ldg(part.at.nested_absmax + in_weight / kNestedBlocksize) : 0.0F;
-          } else {
-            loads.scale[r][h][c] = is_there ? __ldg(part.at.absmax + in_weight) : 0.0F;
-          }
+        for (int i = 0; i < 4; ++i) {
+          loads.scale_code[r][i / 2][i % 2] = codes >> (8 * i) & 255U;
+          loads.scale[r][i / 2][i % 2] = scale;
+        }
+      } else {
+        const float4 four = __ldg(reinterpret_cast<const float4*>(part.at.absmax + in_weight));
+        loads.scale[r][0][0] = four.x;
+        loads.scale[r][0][1] = four.y;
+        loads.scale[r][1][0] = four.z;
+        loads.scale[r][1][1] = four.w;
+      }
+      return;
+    }
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        if (kParts == 1 && c == 1) {
+          loads.scale[r][h][1] = loads.scale[r][h][0];
+          loads.scale_code[r][h][1] = loads.scale_code[r][h][0];
+          continue;
+        }
+        const int inside = h * kStepChunks + (2 * t + c) % kParts * (kStepChunks / kParts);
+        const bool is_there = inside < left;
+        const std::int64_t in_weight = ((first + inside) * kCodes) >> block_shift;
+        if constexpr (kNested) {
+          loads.scale_code[r][h][c] = is_there ? __ldg(part.at.absmax_codes + in_weight) : 0;
+          loads.scale[r][h][c] =
+              is_there ? __ldg(part.at.nested_absmax + in_weight / kNestedBlocksize) : 0.0F;
+        } else {
+          loads.scale[r][h][c] = is_there ? __ldg(part.at.absmax + in_weight) : 0.0F;
         }
       }
     }
   }
 };
 
-// The two values of a byte as float16: byte i of `word`. `own` is the lane's copy in an entry.
+// The two values of a byte as float16: byte i of `word`. `own` is the address of the lane's copy in
+// the first entry.
 template <int i>
-__device__ std::uint32_t look_up(const std::byte* table, std::uint32_t word, std::uint32_t own) {
+__device__ std::uint32_t look_up(std::uint32_t word, std::uint32_t own) {
   constexpr std::uint32_t kMask = 255U * kEntryBytes;
   constexpr int kShift = 8 * i - 7;
-  const std::uint32_t entry = kShift < 0 ? word << (kShift < 0 ? -kShift : 0)
-                                         : word >> (kShift < 0 ? 0 : kShift);
-  return *reinterpret_cast<const std::uint32_t*>(table + ((entry & kMask) | own));
+  const std::uint32_t entry =
+      kShift < 0 ? word << (kShift < 0 ? -kShift : 0) : word >> (kShift < 0 ? 0 : kShift);
+  return load_shared_word((entry & kMask) | own);
 }
 
 // The largest magnitude of each row of x decides the power of two that it is multiplied with.
@@ -154,7 +186,8 @@ __device__ float rounded(float value, ComputeDtype dtype) {
 }
 
 // Rounds and scales x, each row by an equal share of the warps. `inverses` [rows] undo the scales.
-__device__ void stage_x(const FourBitJob& job, int padded_chunks, uint4* x16, float* inverses) {
+__device__ void stage_x(const FourBitJob& job, int padded_chunks, std::uint32_t x_address,
+                        float* inverses) {
   __shared__ std::uint32_t maxima[kWarps];
   int warps_each = kWarps;
   while (warps_each * job.rows > kWarps) warps_each /= 2;
@@ -168,9 +201,9 @@ __device__ void stage_x(const FourBitJob& job, int padded_chunks, uint4* x16, fl
   if (job.dtype == ComputeDtype::kBF16 && has_row) {
     for (int i = thread; i < job.k / 4; i += warps_each * kWarp) {
       const float4 four = from[i];
-      for (const float value : {four.x, four.y, four.z, four.w}) {
-        largest = max(largest, __float_as_uint(rounded(fabsf(value), job.dtype)));
-      }
+      const float most =
+          fmaxf(fmaxf(fabsf(four.x), fabsf(four.y)), fmaxf(fabsf(four.z), fabsf(four.w)));
+      largest = max(largest, __float_as_uint(rounded(most, job.dtype)));
     }
   }
   largest = __reduce_max_sync(kAllLanes, largest);
@@ -193,44 +226,69 @@ __device__ void stage_x(const FourBitJob& job, int padded_chunks, uint4* x16, fl
       };
       eight = {pair(a.x, a.y), pair(a.z, a.w), pair(b.x, b.y), pair(b.z, b.w)};
     }
-    x16[unit_of(m, i / 4, i % 4, padded_chunks)] = eight;
+    const int chunk = i / 4;
+    store_shared(x_address + static_cast<std::uint32_t>((m * padded_chunks + chunk) * kChunkBytes) +
+                     unit_offset(m, chunk, i % 4),
+                 eight);
   }
 }
 
+// A lane's share of x in products: for each set of eight columns, where its values are.
+template <int kParts, int kSets>
+struct Share {
+  bool has[kSets];
+  std::uint32_t address[kSets];  // of chunk t, q = 0
+  uint4 units[kSets][4];         // zeros where the lane has none
+
+  __device__ Share(int g, int t, int rows, int padded_chunks, std::uint32_t x_address) {
+#pragma unroll
+    for (int set = 0; set < kSets; ++set) {
+      const int column = 8 * set + g;
+      const int m = column / kParts;
+      has[set] = m < rows && t * kParts / kStepChunks == column % kParts;
+      // An item is eight chunks, so the place in a chunk is the lane's for all items.
+      address[set] = x_address + static_cast<std::uint32_t>((m * padded_chunks + t) * kChunkBytes) +
+                     unit_offset(m, t, 0);
+#pragma unroll
+      for (int q = 0; q < 4; ++q) units[set][q] = {0, 0, 0, 0};
+    }
+  }
+
+  __device__ void load(int chunk) {
+#pragma unroll
+    for (int set = 0; set < kSets; ++set) {
+      const std::uint32_t at = address[set] + static_cast<std::uint32_t>(chunk * kChunkBytes);
+#pragma unroll
+      for (int q = 0; q < 4; ++q) {
+        load_shared_if(has[set], at ^ static_cast<std::uint32_t>(q * kUnitBytes), units[set][q]);
+      }
+    }
+  }
+};
+
 // sums[set][r][c] += the products of one item: rows g + 8 r of W, column 8 set + 2 t + c.
-template <int kSets, bool kNested>
-__device__ void multiply(const Tiles& tiles, const Loads& loads, int item, int rows,
-                         const uint4* x16, const std::byte* table, const float* nested_map,
-                         float nested_offset, float (&sums)[kSets][2][2]) {
-  const std::uint32_t own = threadIdx.x % kWarp * 4;
-  const Columns& columns = tiles.columns;
+template <int kParts, int kSets, bool kNested>
+__device__ void multiply(const Loads<kNested>& loads, int item, Share<kParts, kSets>& share,
+                         std::uint32_t own, const float* nested_map, float nested_offset,
+                         float (&sums)[kSets][2][2]) {
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
-    const int chunk = item * kItemChunks + h * kStepChunks + columns.t;
     float d[kSets][4] = {};
+    share.load(item * kItemChunks + h * kStepChunks);
+    const std::uint32_t upper[4] = {loads.codes[0][h].x, loads.codes[0][h].y, loads.codes[0][h].z,
+                                    loads.codes[0][h].w};
+    const std::uint32_t lower[4] = {loads.codes[1][h].x, loads.codes[1][h].y, loads.codes[1][h].z,
+                                    loads.codes[1][h].w};
 #pragma unroll
     for (int q = 0; q < 4; ++q) {
-      uint4 b[kSets];
+      const std::uint32_t first[4] = {look_up<0>(upper[q], own), look_up<0>(lower[q], own),
+                                      look_up<1>(upper[q], own), look_up<1>(lower[q], own)};
+      const std::uint32_t second[4] = {look_up<2>(upper[q], own), look_up<2>(lower[q], own),
+                                       look_up<3>(upper[q], own), look_up<3>(lower[q], own)};
 #pragma unroll
       for (int set = 0; set < kSets; ++set) {
-        const int column = 8 * set + columns.g;
-        const int m = columns.row(column);
-        b[set] = m < rows && columns.has(column)
-                     ? x16[unit_of(m, chunk, q, tiles.items * kItemChunks)]
-                     : uint4{0, 0, 0, 0};
-      }
-      const uint4& upper = loads.codes[0][h];
-      const uint4& lower = loads.codes[1][h];
-      const std::uint32_t w0 = q == 0 ? upper.x : q == 1 ? upper.y : q == 2 ? upper.z : upper.w;
-      const std::uint32_t w1 = q == 0 ? lower.x : q == 1 ? lower.y : q == 2 ? lower.z : lower.w;
-      const std::uint32_t first[4] = {look_up<0>(table, w0, own), look_up<0>(table, w1, own),
-                                      look_up<1>(table, w0, own), look_up<1>(table, w1, own)};
-      const std::uint32_t second[4] = {look_up<2>(table, w0, own), look_up<2>(table, w1, own),
-                                       look_up<3>(table, w0, own), look_up<3>(table, w1, own)};
-#pragma unroll
-      for (int set = 0; set < kSets; ++set) {
-        mma_16x8x16<__half>(d[set], first, b[set].x, b[set].y);
-        mma_16x8x16<__half>(d[set], second, b[set].z, b[set].w);
+        mma_16x8x16<__half>(d[set], first, share.units[set][q].x, share.units[set][q].y);
+        mma_16x8x16<__half>(d[set], second, share.units[set][q].z, share.units[set][q].w);
       }
     }
 #pragma unroll
@@ -239,8 +297,8 @@ __device__ void multiply(const Tiles& tiles, const Loads& loads, int item, int r
       for (int c = 0; c < 2; ++c) {
         float absmax = loads.scale[r][h][c];
         if constexpr (kNested) {
-          absmax = __fadd_rn(__fmul_rn(nested_map[loads.scale_code[r][h][c]], absmax),
-                             nested_offset);
+          absmax =
+              __fadd_rn(__fmul_rn(nested_map[loads.scale_code[r][h][c]], absmax), nested_offset);
         }
 #pragma unroll
         for (int set = 0; set < kSets; ++set) {
@@ -252,23 +310,23 @@ __device__ void multiply(const Tiles& tiles, const Loads& loads, int item, int r
 }
 
 // Leaves a warp's sums of a group of rows in slots [rows][kTileRows].
-template <int kSets>
-__device__ void leave(const Columns& columns, int rows, float (&sums)[kSets][2][2], float* slots) {
+template <int kParts, int kSets>
+__device__ void leave(int g, int t, int rows, float (&sums)[kSets][2][2], float* slots) {
 #pragma unroll
   for (int set = 0; set < kSets; ++set) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const int at = columns.g + 8 * r;
-      const int column = 8 * set + 2 * columns.t;
+      const int at = g + 8 * r;
+      const int column = 8 * set + 2 * t;
       float sum = sums[set][r][0];
-      if (columns.parts == 1) {
+      if constexpr (kParts == 1) {
         if (column < rows) slots[column * kTileRows + at] = sum;
         if (column + 1 < rows) slots[(column + 1) * kTileRows + at] = sums[set][r][1];
       } else {
         sum = __fadd_rn(sum, sums[set][r][1]);
-        if (columns.parts == 4) sum = __fadd_rn(sum, __shfl_xor_sync(kAllLanes, sum, 1));
-        const int m = columns.row(column);
-        if (m < rows && column % columns.parts == 0) slots[m * kTileRows + at] = sum;
+        if (kParts == 4) sum = __fadd_rn(sum, __shfl_xor_sync(kAllLanes, sum, 1));
+        const int m = column / kParts;
+        if (m < rows && column % kParts == 0) slots[m * kTileRows + at] = sum;
       }
       sums[set][r][0] = 0;
       sums[set][r][1] = 0;
@@ -276,10 +334,28 @@ __device__ void leave(const Columns& columns, int rows, float (&sums)[kSets][2][
   }
 }
 
-template <int kSets, bool kNested>
+// Puts the sums of a turn's groups of rows together, in the order of slots, and stores them.
+template <int kParts, bool kNested>
+__device__ void finish(const Tiles<kParts, kNested>& tiles, int first, int end, int rows,
+                       const float* slots, const float* inverses) {
+  const FourBitPart& part = tiles.part;
+  const DotPart to{.bias = part.bias, .y = part.y, .n = part.n, .accumulate = part.accumulate};
+  const int used = min(tiles.items, kSlots);
+  for (int i = static_cast<int>(threadIdx.x); i < (end - first) * rows * kTileRows; i += kThreads) {
+    const int group = i / (rows * kTileRows);
+    const int in_slot = i % (rows * kTileRows);
+    const int m = in_slot / kTileRows;
+    const std::int64_t n = tiles.first_row(first + group) + in_slot % kTileRows;
+    const float* const from = slots + group * kSlots * rows * kTileRows + in_slot;
+    float sum = 0;
+    for (int slot = 0; slot < used; ++slot) sum = __fadd_rn(sum, from[slot * rows * kTileRows]);
+    if (n < part.n) store_output(to, m, n, __fmul_rn(sum, inverses[m]));
+  }
+}
+
+template <int kParts, int kSets, bool kNested>
 __global__ void __launch_bounds__(kThreads, 1)
     dot_four_bit_tiles(const __grid_constant__ FourBitJob job) {
-  __shared__ __align__(128) std::byte table[kTableBytes];
   __shared__ float nested_map[256];
   __shared__ float inverses[kMostDotRows];
   extern __shared__ __align__(128) std::byte shared[];
@@ -292,28 +368,30 @@ __global__ void __launch_bounds__(kThreads, 1)
   const auto all_groups = static_cast<int>((part.n + kTileRows - 1) / kTileRows);
   const int chunks = job.k / kCodes;
   const int items = (chunks + kItemChunks - 1) / kItemChunks;
-  const int in_step = max(1, 4 * kCodes >> job.block_shift);  // blocks in 128 values
-  const Tiles tiles{.part = part,
-                    .block = block,
-                    .groups = (all_groups - block + part.blocks - 1) / part.blocks,
-                    .chunks = chunks,
-                    .items = items,
-                    .block_shift = job.block_shift,
-                    .columns = {.parts = in_step, .g = lane / 4, .t = lane % 4}};
+  const Tiles<kParts, kNested> tiles{.part = part,
+                                     .block = block,
+                                     .groups = (all_groups - block + part.blocks - 1) / part.blocks,
+                                     .chunks = chunks,
+                                     .items = items,
+                                     .block_shift = job.block_shift,
+                                     .g = lane / 4,
+                                     .t = lane % 4};
 
   Cursor at{.item = warp};
   at.settle(items);
   Cursor ahead = at;
-  Loads now;
-  tiles.load<kNested>(ahead, now);
+  Loads<kNested> even;
+  Loads<kNested> odd;
+  tiles.load(ahead, even);
   ahead.advance(items);
   // Weights are on their way; now the table, and then x.
-  constexpr int kFours = kTableBytes / 16;
-  for (int i = static_cast<int>(threadIdx.x); i < kFours; i += kThreads) {
+  auto* const slots = reinterpret_cast<float*>(shared);
+  const std::uint32_t table = aligned_address(shared_address(shared) + kSlotBytes, kTableBytes);
+  for (int i = static_cast<int>(threadIdx.x); i < kTableBytes / 16; i += kThreads) {
     const int byte = i / (kWarp / 4);
     const std::uint32_t pair =
         pack_pair<__half>(part.at.quant_map[byte >> 4], part.at.quant_map[byte & 15]);
-    reinterpret_cast<uint4*>(table)[i] = {pair, pair, pair, pair};
+    store_shared(table + static_cast<std::uint32_t>(i) * 16, {pair, pair, pair, pair});
   }
   float nested_offset = 0;
   if constexpr (kNested) {
@@ -323,68 +401,60 @@ __global__ void __launch_bounds__(kThreads, 1)
     nested_offset = *part.at.nested_offset;
   }
   follow();
-  const int turn_groups = kSlotRows / rows;
-  auto* const slots = reinterpret_cast<float*>(shared);
-  auto* const x16 =
-      reinterpret_cast<uint4*>(slots + turn_groups * kSlots * rows * kTileRows);
-  stage_x(job, items * kItemChunks, x16, inverses);
+  stage_x(job, items * kItemChunks, table + kTableBytes, inverses);
   __syncthreads();
 
+  const std::uint32_t own = table | static_cast<std::uint32_t>(lane * 4);
+  Share<kParts, kSets> share(tiles.g, tiles.t, rows, items * kItemChunks, table + kTableBytes);
+  const int turn_groups = kSlotRows / rows;
   float sums[kSets][2][2] = {};
+  bool is_odd = false;
   for (int first = 0; first < tiles.groups; first += turn_groups) {
     const int end = min(first + turn_groups, tiles.groups);
-    while (at.group < end) {
-      Loads next;
-      tiles.load<kNested>(ahead, next);
+    // One item is worked on while the next one is on its way.
+    const auto work = [&](const Loads<kNested>& loads, Loads<kNested>& next) {
+      tiles.load(ahead, next);
       ahead.advance(items);
-      multiply<kSets, kNested>(tiles, now, at.item, rows, x16, table, nested_map, nested_offset,
-                               sums);
+      multiply<kParts, kSets, kNested>(loads, at.item, share, own, nested_map, nested_offset, sums);
       const Cursor done = at;
       at.advance(items);
-      if (at.group != done.group) {
-        // All items of this warp in the group have this remainder, and no other warp's have it.
-        const int slot = (done.group - first) * kSlots + done.item % kSlots;
-        leave<kSets>(tiles.columns, rows, sums, slots + slot * rows * kTileRows);
+      if (at.group == done.group) return;
+      // All items of this warp in the group have this remainder, and no other warp's have it.
+      const int slot = (done.group - first) * kSlots + done.item % kSlots;
+      leave<kParts, kSets>(tiles.g, tiles.t, rows, sums, slots + slot * rows * kTileRows);
+    };
+    while (at.group < end) {
+      if (!is_odd) {
+        work(even, odd);
+        is_odd = true;
+        if (at.group >= end) break;
       }
-      now = next;
+      work(odd, even);
+      is_odd = false;
     }
     __syncthreads();
-    const int used = min(items, kSlots);
-    for (int i = static_cast<int>(threadIdx.x); i < (end - first) * rows * kTileRows;
-         i += kThreads) {
-      const int group = i / (rows * kTileRows);
-      const int in_slot = i % (rows * kTileRows);
-      const std::int64_t n = tiles.first_row(first + group) + in_slot % kTileRows;
-      const int m = in_slot / kTileRows;
-      float sum = 0;
-      for (int slot = 0; slot < used; ++slot) {
-        sum = __fadd_rn(sum, slots[(group * kSlots + slot) * rows * kTileRows + in_slot]);
-      }
-      if (n >= part.n) continue;
-      const DotPart to{.bias = part.bias, .y = part.y, .n = part.n, .accumulate = part.accumulate};
-      store_output(to, m, n, __fmul_rn(sum, inverses[m]));
-    }
+    finish(tiles, first, end, rows, slots, inverses);
     __syncthreads();
   }
 }
 
 std::size_t shared_bytes(std::int64_t rows, std::int64_t k) {
-  const std::int64_t slots = kSlotRows / rows * kSlots * rows * kTileRows * 4;
-  return static_cast<std::size_t>(slots + rows * ceil_div(k, kItemChunks * kCodes) * kItemChunks *
-                                              kCodes * 2);
+  return static_cast<std::size_t>(kBeforeX + rows * ceil_div(k, kItemChunks * kCodes) *
+                                                 kItemChunks * kChunkBytes);
 }
 
 // Rows of x that fit shared memory beside the table; 0: not even one.
 std::int64_t most_rows(std::int64_t k, const Card& card) {
-  constexpr std::size_t kStaticBytes = kTableBytes + 3072;  // and what is small
+  constexpr std::size_t kStaticBytes = 3072;  // what is small
   std::int64_t rows = kMostDotRows;
   while (rows > 0 && shared_bytes(rows, k) + kStaticBytes > card.shared_bytes_per_block) --rows;
   return rows;
 }
 
-template <int kSets, bool kNested>
-void launch(const FourBitJob& job, const Queue& queue) {
-  const auto kernel = dot_four_bit_tiles<kSets, kNested>;
+template <int kParts, int kSets>
+void launch(const FourBitJob& job, bool is_nested, const Queue& queue) {
+  const auto kernel = is_nested ? dot_four_bit_tiles<kParts, kSets, true>
+                                : dot_four_bit_tiles<kParts, kSets, false>;
   const std::size_t bytes = shared_bytes(job.rows, job.k);
   queue.make_current();
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
@@ -395,12 +465,17 @@ void launch(const FourBitJob& job, const Queue& queue) {
                    static_cast<unsigned>(last.first_block + last.blocks), kThreads, bytes, job);
 }
 
-template <bool kNested>
-void launch_sets(const FourBitJob& job, const Queue& queue) {
-  const int columns = job.rows * std::max(1, 4 * kCodes >> job.block_shift);
-  if (columns <= 8) return launch<1, kNested>(job, queue);
-  if (columns <= 16) return launch<2, kNested>(job, queue);
-  launch<4, kNested>(job, queue);
+void launch_parts(const FourBitJob& job, bool is_nested, const Queue& queue) {
+  switch (job.block_shift) {
+    case 5:
+      if (job.rows <= 2) return launch<4, 1>(job, is_nested, queue);
+      if (job.rows <= 4) return launch<4, 2>(job, is_nested, queue);
+      return launch<4, 4>(job, is_nested, queue);
+    case 6:
+      if (job.rows <= 4) return launch<2, 1>(job, is_nested, queue);
+      return launch<2, 2>(job, is_nested, queue);
+    default: return launch<1, 1>(job, is_nested, queue);
+  }
 }
 
 }  // namespace
@@ -409,7 +484,7 @@ bool takes_four_bit_tiles(const WeightView& weight, const Activations& x, const 
   const ComputeDtype dtype = weight.compute.dtype;
   return takes_four_bit_dot(weight, x) &&
          (dtype == ComputeDtype::kBF16 || dtype == ComputeDtype::kF16) &&
-         x.k % std::min<std::int64_t>(weight.form.blocksize, 4 * kCodes) == 0 &&
+         x.k % std::min<std::int64_t>(weight.form.blocksize, kStepChunks * kCodes) == 0 &&
          most_rows(x.k, card) > 0;
 }
 
@@ -425,11 +500,7 @@ void linear_four_bit_tiles(std::span<const LinearTask> tasks, const Activations&
     some.x += first * x.k;
     some.rows = static_cast<int>(count);
     for (int i = 0; i < some.count; ++i) some.parts[i].y += first * some.parts[i].n;
-    if (tasks.front().weight->form.nested) {
-      launch_sets<true>(some, queue);
-    } else {
-      launch_sets<false>(some, queue);
-    }
+    launch_parts(some, tasks.front().weight->form.nested, queue);
   }
 }
 
