@@ -1,6 +1,6 @@
-// Reads of shared memory by address, for tables whose entries are found by putting bits of a code in
-// place: an address that is made by one instruction, which a pointer to an array at an address of
-// the compiler's choosing is not. Included by .cu files only.
+// Reads of shared memory by address, for tables whose entries are found by putting bits of a code
+// in place: an address that is made by one instruction, which a pointer to an array at an address
+// of the compiler's choosing is not. Included by .cu files only.
 #pragma once
 
 #include <cstdint>
