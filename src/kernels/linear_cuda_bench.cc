@@ -79,6 +79,8 @@ std::vector<Form> forms() {
           {"int8", {.quant_type = QuantType::kInt8, .dtype = DType::kBF16}, {}},
           {"nf4", nf4, {.dtype = ComputeDtype::kBF16}},
           {"nf4 nested", nested, {.dtype = ComputeDtype::kBF16}},
+          {"nf4 float32", nf4, {.dtype = ComputeDtype::kF32}},
+          {"nf4 int8", nf4, {.dtype = ComputeDtype::kInt8}},
           {"q4_k", {.dtype = DType::kQ4_K}, {}}};
 }
 

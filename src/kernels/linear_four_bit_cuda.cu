@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cassert>
 
 #include <cuda_runtime_api.h>
 
@@ -254,8 +255,10 @@ void launch(FourBitJob& job, const Queue& queue) {
   constexpr std::size_t kStaticBytes = 2 * kTableBytes + 2048;  // and what is small
   const std::size_t room = card.shared_bytes_per_block - kStaticBytes;
   const auto most_chunks = static_cast<int>(room / (kRows * kCodes * sizeof(float))) - 1;
-  // Whole steps of the loop, so that tiles change no order of sums.
-  job.tile_chunks = chunks <= most_chunks ? chunks : most_chunks / (2 * kWarp) * (2 * kWarp);
+  // Whole steps of the loop, so that tiles change no order of sums. The least that a card of
+  // compute capability 8.0 or more gives a block, 99 KiB, has room for one with eight rows.
+  assert(most_chunks >= kWarp);
+  job.tile_chunks = chunks <= most_chunks ? chunks : most_chunks / kWarp * kWarp;
   const std::size_t bytes = 2 * kTableBytes + static_cast<std::size_t>(pitch_of(job.tile_chunks)) *
                                                   kRows * kCodes * sizeof(float);
   const auto kernel = dot_four_bit<kRows, kOutputs, kNested>;
