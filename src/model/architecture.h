@@ -78,6 +78,9 @@ class Architecture {
   /// The angles of a batch, for each rotary embedding that the forward pass asks of its Pass.
   virtual std::vector<RotaryTable> rotary_tables(const Batch& /*batch*/) const { return {}; }
 
+  /// The slopes [heads] of linear biases (kernels/attention.h), which live as long as this does.
+  virtual std::span<const float> alibi_slopes() const { return {}; }
+
   // A pass goes through the groups one after the other (PassFlight drives it). Each step gets its
   // group's weights, the residual stream x [pass.rows(), hidden_size] on the device that computes
   // the group, and nothing hidden: several passes may take turns at every step.

@@ -127,7 +127,7 @@ std::size_t card_workspace_bytes(const Architecture& architecture, std::int64_t 
   return architecture.workspace_bytes(max_rows, 0) + kernels + logits +
          cuda::argmax_workspace_bytes(kCardLogitsRows) +
          Pass::table_bytes(max_rows, static_cast<std::int64_t>(shape.layers.size()),
-                           2 * rotary_floats);
+                           shape.num_attention_heads, 2 * rotary_floats);
 }
 
 std::size_t kv_window_bytes(const Architecture& architecture, DType kv_dtype,

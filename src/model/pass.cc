@@ -30,9 +30,11 @@ void put(std::span<std::byte> block, std::size_t offset, std::span<const T> valu
 
 }  // namespace
 
-Pass::Pass(const Batch& batch, std::vector<RotaryTable> rotary, Runtime& runtime)
+Pass::Pass(const Batch& batch, std::vector<RotaryTable> rotary,
+           std::span<const float> alibi_slopes, Runtime& runtime)
     : batch_(batch),
       rotary_(std::move(rotary)),
+      alibi_slopes_(alibi_slopes),
       runtime_(runtime),
       rows_(batch.rows()),
       wanted_(batch.logits_rows()) {
@@ -67,9 +69,11 @@ void Pass::lay_out(std::size_t layers) {
   const std::size_t sequences = batch_.sequences.size();
   std::size_t end = 0;
   layout_.ids = reserve(end, rows * sizeof(std::int32_t));
+  layout_.positions = reserve(end, rows * sizeof(std::int32_t));
   layout_.wanted = reserve(end, wanted_.size() * sizeof(std::int32_t));
   layout_.sequences = reserve(end, sequences * sizeof(cuda::SequenceRows));
   layout_.places = reserve(end, layers * sequences * sizeof(cuda::KvPlace));
+  layout_.alibi_slopes = reserve(end, alibi_slopes_.size_bytes());
   for (const RotaryTable& table : rotary_) {
     layout_.rotary.push_back(reserve(end, 2 * table.cos.size() * sizeof(float)));
   }
@@ -82,6 +86,7 @@ void Pass::fill(std::span<std::byte> block, std::size_t layers) const {
   std::vector<cuda::KvPlace> places(layers * batch_.sequences.size());
   for (const BatchSequence& sequence : batch_.sequences) {
     put(block, layout_.ids + row * sizeof(std::int32_t), sequence.ids);
+    put(block, layout_.positions + row * sizeof(std::int32_t), sequence.positions);
     for (std::size_t layer = 0; layer < sequence.kv->layers(); ++layer) {
       const KvCacheView view = sequence.kv->layer(static_cast<std::int64_t>(layer));
       places[layer * batch_.sequences.size() + sequences.size()] = {view.keys, view.values,
@@ -96,6 +101,7 @@ void Pass::fill(std::span<std::byte> block, std::size_t layers) const {
   put<std::int32_t>(block, layout_.wanted, wanted);
   put<cuda::SequenceRows>(block, layout_.sequences, sequences);
   put<cuda::KvPlace>(block, layout_.places, places);
+  put(block, layout_.alibi_slopes, alibi_slopes_);
   for (std::size_t i = 0; i < rotary_.size(); ++i) {
     const std::size_t bytes = rotary_[i].cos.size() * sizeof(float);
     put<float>(block, layout_.rotary[i], rotary_[i].cos);
@@ -121,6 +127,14 @@ const std::int32_t* Pass::ids(Device device) const {
   return reinterpret_cast<const std::int32_t*>(tables(device).base + layout_.ids);
 }
 
+const std::int32_t* Pass::positions(Device device) const {
+  return reinterpret_cast<const std::int32_t*>(tables(device).base + layout_.positions);
+}
+
+const float* Pass::alibi_slopes(Device device) const {
+  return reinterpret_cast<const float*>(tables(device).base + layout_.alibi_slopes);
+}
+
 const std::int32_t* Pass::wanted_rows(Device device) const {
   return reinterpret_cast<const std::int32_t*>(tables(device).base + layout_.wanted);
 }
@@ -140,9 +154,11 @@ std::int64_t Pass::rounded_positions(std::int64_t positions) {
                   static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(positions))));
 }
 
-std::size_t Pass::table_bytes(std::int64_t rows, std::int64_t layers, std::int64_t rotary_floats) {
+std::size_t Pass::table_bytes(std::int64_t rows, std::int64_t layers, std::int64_t heads,
+                              std::int64_t rotary_floats) {
   const auto count = static_cast<std::size_t>(rows);  // sequences have a row at least
-  return aligned(count * sizeof(std::int32_t)) * 2 + aligned(count * sizeof(cuda::SequenceRows)) +
+  return aligned(count * sizeof(std::int32_t)) * 3 +
+         aligned(static_cast<std::size_t>(heads) * sizeof(float)) + aligned(count * sizeof(cuda::SequenceRows)) +
          aligned(count * static_cast<std::size_t>(layers) * sizeof(cuda::KvPlace)) +
          2 * aligned(count * static_cast<std::size_t>(rotary_floats) * sizeof(float)) +
          8 * kAlignment;

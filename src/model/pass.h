@@ -37,8 +37,10 @@ struct PassResult {
 /// at addresses that depend on the batch's shape alone. Borrows batch and runtime.
 class Pass {
  public:
-  /// `rotary`: the tables of an architecture's rotary embeddings, none for those without.
-  Pass(const Batch& batch, std::vector<RotaryTable> rotary, Runtime& runtime);
+  /// `rotary`: the tables of an architecture's rotary embeddings, none for those without;
+  /// `alibi_slopes` [heads]: of its linear biases, likewise, which outlive the pass.
+  Pass(const Batch& batch, std::vector<RotaryTable> rotary, std::span<const float> alibi_slopes,
+       Runtime& runtime);
   ~Pass();
   Pass(const Pass&) = delete;
   Pass& operator=(const Pass&) = delete;
@@ -56,7 +58,9 @@ class Pass {
 
   // On a CUDA device of the route:
   const std::int32_t* ids(Device device) const;          // [rows]
+  const std::int32_t* positions(Device device) const;    // [rows]
   const std::int32_t* wanted_rows(Device device) const;  // [wanted]
+  const float* alibi_slopes(Device device) const;        // [heads]
   const cuda::SequenceRows* sequences(Device device) const;
   /// The caches of a layer, one a sequence.
   const cuda::KvPlace* places(std::int64_t layer, Device device) const;
@@ -65,7 +69,7 @@ class Pass {
   static std::int64_t rounded_positions(std::int64_t positions);
 
   /// Bytes that the tables take of a device's workspace at most.
-  static std::size_t table_bytes(std::int64_t rows, std::int64_t layers,
+  static std::size_t table_bytes(std::int64_t rows, std::int64_t layers, std::int64_t heads,
                                  std::int64_t rotary_floats);
 
  private:
@@ -76,7 +80,9 @@ class Pass {
   };
   struct Layout {  // offsets
     std::size_t ids = 0;
+    std::size_t positions = 0;
     std::size_t wanted = 0;
+    std::size_t alibi_slopes = 0;
     std::size_t sequences = 0;
     std::size_t places = 0;
     std::vector<std::size_t> rotary;
@@ -88,6 +94,7 @@ class Pass {
 
   const Batch& batch_;
   std::vector<RotaryTable> rotary_;
+  std::span<const float> alibi_slopes_;
   Runtime& runtime_;
   std::int64_t rows_;
   std::vector<std::int64_t> wanted_;
