@@ -71,6 +71,24 @@ void gather_rows(const float* /*x*/, std::int64_t /*width*/, const std::int32_t*
                  std::int64_t /*count*/, float* /*out*/, ExecContext& /*ctx*/) {
   refuse();
 }
+void add_weighted_rows(std::span<const float> /*y*/, std::span<const std::int32_t> /*rows*/,
+                       std::span<const float> /*weights*/, std::span<float> /*sum*/,
+                       ExecContext& /*ctx*/) {
+  refuse();
+}
+void add_weighted(std::span<const float> /*y*/, std::span<const float> /*weights*/,
+                  std::span<float> /*sum*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+void clamp_glu(std::span<const float> /*both*/, float /*limit*/, float /*alpha*/,
+               std::span<float> /*gate*/, std::span<float> /*up*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+void copy_runs(std::span<const float> /*from*/, Runs /*source*/, std::span<float> /*to*/,
+               Runs /*target*/, std::int64_t /*count*/, std::int64_t /*share*/,
+               ExecContext& /*ctx*/) {
+  refuse();
+}
 void argmax(const float* /*x*/, std::int64_t /*rows*/, std::int64_t /*width*/,
             std::int32_t* /*ids*/, ExecContext& /*ctx*/) {
   refuse();

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/copy_runs.h"
 #include "kernels/exec_context.h"
 #include "kernels/rope.h"
 #include "tensor/dtype.h"
@@ -33,6 +34,15 @@ void fetch_rows(DType dtype, const std::byte* table, std::int64_t width, const s
 /// out[i, :] = x[rows[i], :], both of `width` values.
 void gather_rows(const float* x, std::int64_t width, const std::int32_t* rows, std::int64_t count,
                  float* out, ExecContext& ctx);
+
+void add_weighted_rows(std::span<const float> y, std::span<const std::int32_t> rows,
+                       std::span<const float> weights, std::span<float> sum, ExecContext& ctx);
+void add_weighted(std::span<const float> y, std::span<const float> weights, std::span<float> sum,
+                  ExecContext& ctx);
+void clamp_glu(std::span<const float> both, float limit, float alpha, std::span<float> gate,
+               std::span<float> up, ExecContext& ctx);
+void copy_runs(std::span<const float> from, Runs source, std::span<float> to, Runs target,
+               std::int64_t count, std::int64_t share, ExecContext& ctx);
 
 /// ids[i] = the first position of the largest value of row i, as greedy_token() has it: NaN is
 /// never chosen; -1 where a row holds no number. Takes argmax_workspace_bytes() and gives them

@@ -53,6 +53,10 @@ class Architecture {
   /// True where a pass needs what has no kernel for CUDA devices.
   virtual bool is_for_host_only() const { return false; }
 
+  /// False where the host takes part in the midst of a pass, as with routers of experts: passes on
+  /// a CUDA device are then not recorded as graphs.
+  virtual bool is_recordable() const { return true; }
+
   /// Longrope turns keys by other angles once a call ends past this length, those it has cached
   /// too: a sequence that outgrows it is computed again from its beginning. 0: there is no such
   /// length.

@@ -8,9 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include "shoehorn/error.h"
-
+#include "cuda/memory.h"
 #include "kernels/activation.h"
+#include "kernels/add.h"
+#include "kernels/expert_rows.h"
 
 namespace shoehorn {
 namespace {
@@ -128,28 +129,24 @@ class RowRouter {
   std::vector<std::int32_t> order_;
 };
 
-/// The rows that go to each expert.
+/// The rows that go to each expert, one expert after the other.
 struct RowsByExpert {
-  struct Use {
-    std::int32_t row;
-    float weight;
-  };
-  std::vector<Use> uses;
+  std::vector<std::int32_t> rows;
+  std::vector<float> weights;
   std::vector<std::size_t> first;  // of each expert, one more at the end
 
   RowsByExpert(const Routing& routing, std::int64_t experts)
-      : uses(routing.experts.size()), first(static_cast<std::size_t>(experts) + 1) {
+      : rows(routing.experts.size()),
+        weights(routing.experts.size()),
+        first(static_cast<std::size_t>(experts) + 1) {
     for (const std::int32_t e : routing.experts) ++first[static_cast<std::size_t>(e) + 1];
     std::partial_sum(first.begin(), first.end(), first.begin());
     std::vector<std::size_t> next(first.begin(), first.end() - 1);
     for (std::size_t i = 0; i < routing.experts.size(); ++i) {
-      const auto row = static_cast<std::int32_t>(static_cast<std::int64_t>(i) / routing.chosen);
-      uses[next[static_cast<std::size_t>(routing.experts[i])]++] = {row, routing.weights[i]};
+      const std::size_t at = next[static_cast<std::size_t>(routing.experts[i])]++;
+      rows[at] = static_cast<std::int32_t>(static_cast<std::int64_t>(i) / routing.chosen);
+      weights[at] = routing.weights[i];
     }
-  }
-  std::span<const Use> of(std::int64_t expert) const {
-    const auto e = static_cast<std::size_t>(expert);
-    return std::span(uses).subspan(first[e], first[e + 1] - first[e]);
   }
 };
 
@@ -161,6 +158,11 @@ WeightView vector_of(const WeightView* stack, std::int64_t i) {
   vector.shape = Shape{width};
   vector.data += static_cast<std::size_t>(i * width) * sizeof(float);
   return vector;
+}
+
+void fill_zero(std::span<float> x, ExecContext& ctx) {
+  if (ctx.queue != nullptr) return cuda::fill_async(*ctx.queue, x.data(), 0, x.size_bytes());
+  std::ranges::fill(x, 0.0F);
 }
 
 /// One layer's experts at work.
@@ -180,40 +182,55 @@ class Experts {
     const auto up = ctx_.workspace.take<float>(count * inner);
     gate_up(routing.experts, h, 1, gate, up);
     silu_mul(gate, up, gate, ctx_);
-    const auto y = ctx_.workspace.take<float>(static_cast<std::size_t>(width_));
+    const auto y = ctx_.workspace.take<float>(count * sum.size());
     for (std::size_t i = 0; i < count; ++i) {
-      down(routing.experts[i], gate.subspan(i * inner, inner), 1, y);
-      for (std::size_t d = 0; d < y.size(); ++d) sum[d] += routing.weights[i] * y[d];
+      down(routing.experts[i], gate.subspan(i * inner, inner), 1,
+           y.subspan(i * sum.size(), sum.size()));
+    }
+    add_weighted(y, brought<float>(routing.weights), sum, ctx_);
+  }
+
+  /// Every expert of several rows.
+  void each_expert(const Routing& routing, std::span<const float> h, std::span<float> sum) {
+    const RowsByExpert by_expert(routing, experts());
+    const WorkspaceScope scope(ctx_.workspace);
+    const auto rows = brought<std::int32_t>(by_expert.rows);
+    const auto weights = brought<float>(by_expert.weights);
+    for (std::int64_t e = 0; e < experts(); ++e) {
+      const std::size_t first = by_expert.first[static_cast<std::size_t>(e)];
+      const std::size_t count = by_expert.first[static_cast<std::size_t>(e) + 1] - first;
+      if (count == 0) continue;
+      one_expert(static_cast<std::int32_t>(e), rows.subspan(first, count),
+                 weights.subspan(first, count), h, sum);
     }
   }
 
+ private:
   /// One expert of several rows.
-  void one_expert(std::int32_t expert, std::span<const RowsByExpert::Use> uses,
-                  std::span<const float> h, std::span<float> sum) {
+  void one_expert(std::int32_t expert, std::span<const std::int32_t> uses,
+                  std::span<const float> weights, std::span<const float> h, std::span<float> sum) {
     const WorkspaceScope scope(ctx_.workspace);
     const auto rows = static_cast<std::int64_t>(uses.size());
-    const auto width = static_cast<std::size_t>(width_);
     const auto inner = static_cast<std::size_t>(w_.down->shape[2]);
-    const auto x = ctx_.workspace.take<float>(uses.size() * width);
-    ctx_.pool.parallel_for(rows, [&](std::int64_t i, int) {
-      const auto at = static_cast<std::size_t>(i);
-      const auto row = static_cast<std::size_t>(uses[at].row);
-      std::copy_n(h.data() + row * width, width, x.data() + at * width);
-    });
+    const auto x = ctx_.workspace.take<float>(uses.size() * static_cast<std::size_t>(width_));
+    gather_rows(h, uses, x, ctx_);
     const auto gate = ctx_.workspace.take<float>(uses.size() * inner);
     const auto up = ctx_.workspace.take<float>(uses.size() * inner);
     gate_up({&expert, 1}, x, rows, gate, up);
     silu_mul(gate, up, gate, ctx_);
     down(expert, gate, rows, x);
-    ctx_.pool.parallel_for(rows, [&](std::int64_t i, int) {
-      const auto& [row, weight] = uses[static_cast<std::size_t>(i)];
-      const float* const y = x.data() + static_cast<std::size_t>(i) * width;
-      float* const to = sum.data() + static_cast<std::size_t>(row) * width;
-      for (std::size_t d = 0; d < width; ++d) to[d] += weight * y[d];
-    });
+    add_weighted_rows(x, uses, weights, sum, ctx_);
   }
 
- private:
+  /// `values` as the device reads them.
+  template <typename T>
+  std::span<const T> brought(std::span<const T> values) {
+    if (ctx_.queue == nullptr) return values;
+    const auto there = ctx_.workspace.take<T>(values.size());
+    runtime_.copy(device_, there.data(), Device{}, values.data(), values.size_bytes());
+    return there;
+  }
+
   /// gate and up [experts, rows, I] such that silu(gate) · up is what goes down.
   void gate_up(std::span<const std::int32_t> experts, std::span<const float> x, std::int64_t rows,
                std::span<float> gate, std::span<float> up) {
@@ -233,7 +250,6 @@ class Experts {
     project(projections, x, rows, device_, runtime_);
   }
 
-  /// (up + 1) · g · sigmoid(alpha · g) is silu(alpha · g) · (up + 1) / alpha.
   void clamped(std::span<const std::int32_t> experts, std::span<const float> x, std::int64_t rows,
                std::span<float> gate, std::span<float> up) {
     const WorkspaceScope scope(ctx_.workspace);
@@ -248,10 +264,7 @@ class Experts {
       projections.push_back({&views[2 * i], &views[2 * i + 1], both.subspan(i * part, part)});
     }
     project(projections, x, rows, device_, runtime_);
-    for (std::size_t i = 0; i < gate.size(); ++i) {
-      gate[i] = w_.alpha * std::min(both[2 * i], w_.limit);
-      up[i] = (std::clamp(both[2 * i + 1], -w_.limit, w_.limit) + 1) / w_.alpha;
-    }
+    clamp_glu(both, w_.limit, w_.alpha, gate, up, ctx_);
   }
 
   void down(std::int32_t expert, std::span<const float> x, std::int64_t rows, std::span<float> y) {
@@ -270,21 +283,15 @@ class Experts {
 }  // namespace
 
 void route(const RouterRule& rule, std::span<const float> logits, std::span<const float> correction,
-           const Routing& routing) {
+           Routing& routing) {
   const auto experts = static_cast<std::size_t>(rule.experts);
   const auto chosen = static_cast<std::size_t>(routing.chosen);
   RowRouter router(rule);
   for (std::size_t row = 0; row * experts < logits.size(); ++row) {
     router.route(logits.subspan(row * experts, experts), correction,
-                 routing.experts.subspan(row * chosen, chosen),
-                 routing.weights.subspan(row * chosen, chosen));
+                 std::span(routing.experts).subspan(row * chosen, chosen),
+                 std::span(routing.weights).subspan(row * chosen, chosen));
   }
-}
-
-void require_host(Device device) {
-  if (device.kind != DeviceKind::kCuda) return;
-  throw UnsupportedError(
-      "mixtures of experts are not computed on CUDA devices yet: --device-map cpu runs them");
 }
 
 void add_experts(const ExpertWeights& w, const Routing& routing, std::span<const float> h,
@@ -292,18 +299,14 @@ void add_experts(const ExpertWeights& w, const Routing& routing, std::span<const
   ExecContext& ctx = runtime.on(device);
   const WorkspaceScope scope(ctx.workspace);
   const auto sum = ctx.workspace.take<float>(x.size());
-  std::ranges::fill(sum, 0.0F);
+  fill_zero(sum, ctx);
   Experts experts(w, static_cast<std::int64_t>(x.size()) / rows, device, runtime);
   if (rows == 1) {
     experts.one_row(routing, h, sum);
   } else {
-    const RowsByExpert by_expert(routing, experts.experts());
-    for (std::int64_t e = 0; e < experts.experts(); ++e) {
-      const auto uses = by_expert.of(e);
-      if (!uses.empty()) experts.one_expert(static_cast<std::int32_t>(e), uses, h, sum);
-    }
+    experts.each_expert(routing, h, sum);
   }
-  for (std::size_t i = 0; i < x.size(); ++i) x[i] += sum[i];
+  add(x, sum, ctx);
 }
 
 std::int64_t experts_workspace_floats(const RouterRule& rule, std::int64_t rows,
@@ -314,13 +317,6 @@ std::int64_t experts_workspace_floats(const RouterRule& rule, std::int64_t rows,
   const std::int64_t mlp = most * (hidden_size + 4 * intermediate_size);
   const std::int64_t hop = most * (hidden_size + 2 * intermediate_size);
   return router + rows * hidden_size + mlp + hop + kAlignment;
-}
-
-Routing take_routing(const RouterRule& rule, std::int64_t rows, ExecContext& ctx) {
-  const auto count = static_cast<std::size_t>(rows * rule.chosen);
-  return {.chosen = rule.chosen,
-          .experts = ctx.workspace.take<std::int32_t>(count),
-          .weights = ctx.workspace.take<float>(count)};
 }
 
 }  // namespace shoehorn

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "model/blocks.h"
 #include "model/runtime.h"
@@ -28,17 +29,23 @@ struct RouterRule {
   std::int64_t best_groups = 1;  // of which so many are kept, by the sum of their two best scores
 };
 
-/// The experts of every row, and what their outputs are multiplied by.
+/// The experts of every row, and what their outputs are multiplied by; in host memory, since the
+/// host decides which products there are.
 struct Routing {
   std::int64_t chosen = 0;
-  std::span<std::int32_t> experts;  // [rows, chosen], ascending in each row
-  std::span<float> weights;         // [rows, chosen]
+  std::vector<std::int32_t> experts;  // [rows, chosen], ascending in each row
+  std::vector<float> weights;         // [rows, chosen]
+
+  Routing(const RouterRule& rule, std::int64_t rows)
+      : chosen(rule.chosen),
+        experts(static_cast<std::size_t>(rows * rule.chosen)),
+        weights(experts.size()) {}
 };
 
 /// logits [rows, experts]; correction [experts] is added to the scores that choose, not to the
 /// weights, or empty. Of equal scores the lower expert is taken; a row of NaN takes the first ones.
 void route(const RouterRule& rule, std::span<const float> logits, std::span<const float> correction,
-           const Routing& routing);
+           Routing& routing);
 
 /// The weights of a layer's experts.
 struct ExpertWeights {
@@ -57,19 +64,13 @@ struct ExpertWeights {
   float alpha = 1;
 };
 
-/// Throws UnsupportedError for a CUDA device: routers and experts are the CPU's.
-void require_host(Device device);
-
 /// x[i, :] += sum over the experts e of row i, ascending, of weight · e(h[i, :]); x and h
-/// [rows, D] on `device`, which is the host's.
+/// [rows, D] on `device`.
 void add_experts(const ExpertWeights& w, const Routing& routing, std::span<const float> h,
                  std::int64_t rows, std::span<float> x, Device device, Runtime& runtime);
 
-/// Floats that route() and add_experts() take of the workspace, what hops over included.
+/// Floats of the workspace that a router's logits and add_experts() take, what hops over included.
 std::int64_t experts_workspace_floats(const RouterRule& rule, std::int64_t rows,
                                       std::int64_t hidden_size, std::int64_t intermediate_size);
-
-/// A routing of `rows` rows in the workspace of `device`.
-Routing take_routing(const RouterRule& rule, std::int64_t rows, ExecContext& ctx);
 
 }  // namespace shoehorn

@@ -24,6 +24,22 @@ enum ExpertsWeight : std::size_t {
   kShared,  // the shared expert's begin here
 };
 
+/// Values of a part's device where the host reads them.
+class HostFloats {
+ public:
+  HostFloats(std::span<const float> values, const PartInput& in) : span_(values) {
+    if (in.device.kind != DeviceKind::kCuda || values.empty()) return;
+    copy_.resize(values.size());
+    in.runtime.copy(Device{}, copy_.data(), in.device, values.data(), values.size_bytes());
+    span_ = copy_;
+  }
+  std::span<const float> span() const { return span_; }
+
+ private:
+  std::vector<float> copy_;
+  std::span<const float> span_;
+};
+
 class ExpertsPart final : public LayerPart {
  public:
   explicit ExpertsPart(const ExpertsConfig& config) : c_(config) {
@@ -108,7 +124,6 @@ class ExpertsPart final : public LayerPart {
   }
 
   void add(const PartWeights& w, const PartInput& in, std::span<float> x) const override {
-    require_host(in.device);
     add_routed(w, in, x);
     if (shared_) shared_->add(w.after(kShared), in, x);
   }
@@ -120,10 +135,13 @@ class ExpertsPart final : public LayerPart {
     const std::int64_t rows = in.pass.rows();
     const auto logits = ctx.workspace.take<float>(static_cast<std::size_t>(rows * experts()));
     project({{&w[kRouter], &w[kRouterBias], logits}}, in.h, rows, in.device, in.runtime);
-    const Routing routing = take_routing(c_.rule, rows, ctx);
-    const auto correction = c_.correction_bias ? vector_on(in.device, w[kCorrection], in.runtime)
-                                               : std::span<const float>{};
-    route(c_.rule, logits, correction, routing);
+    Routing routing(c_.rule, rows);
+    const HostFloats host_logits(logits, in);
+    const HostFloats correction(c_.correction_bias
+                                    ? vector_on(in.device, w[kCorrection], in.runtime)
+                                    : std::span<const float>{},
+                                in);
+    route(c_.rule, host_logits.span(), correction.span(), routing);
     const ExpertWeights weights{.glu = c_.glu,
                                 .gate_up = &w[kGateUp],
                                 .gate_up_bias = &w[kGateUpBias],

@@ -14,17 +14,11 @@ namespace {
 
 using ::testing::ElementsAre;
 
-struct Routed {
-  std::vector<std::int32_t> experts;
-  std::vector<float> weights;
-};
-
-Routed routed(const RouterRule& rule, const std::vector<float>& logits,
-              const std::vector<float>& correction = {}) {
+Routing routed(const RouterRule& rule, const std::vector<float>& logits,
+               const std::vector<float>& correction = {}) {
   const std::size_t rows = logits.size() / static_cast<std::size_t>(rule.experts);
-  Routed result{std::vector<std::int32_t>(rows * static_cast<std::size_t>(rule.chosen)),
-                std::vector<float>(rows * static_cast<std::size_t>(rule.chosen))};
-  route(rule, logits, correction, {rule.chosen, result.experts, result.weights});
+  Routing result(rule, static_cast<std::int64_t>(rows));
+  route(rule, logits, correction, result);
   return result;
 }
 
@@ -35,7 +29,7 @@ float sigmoid(float z) {
 TEST(Route, SoftmaxIsOfAllExpertsUnlessItIsNormalized) {
   RouterRule rule{.experts = 3, .chosen = 2};
   const std::vector<float> logits = {std::log(1.0F), std::log(5.0F), std::log(2.0F)};
-  Routed got = routed(rule, logits);
+  Routing got = routed(rule, logits);
   EXPECT_THAT(got.experts, ElementsAre(1, 2));
   EXPECT_NEAR(got.weights[0], 5.0 / 8, 1e-6);
   EXPECT_NEAR(got.weights[1], 2.0 / 8, 1e-6);
@@ -47,7 +41,7 @@ TEST(Route, SoftmaxIsOfAllExpertsUnlessItIsNormalized) {
 
 TEST(Route, SoftmaxOfTheChosenSumsToOne) {
   const RouterRule rule{.scores = RouterRule::Scores::kSoftmaxOfTop, .experts = 4, .chosen = 2};
-  const Routed got = routed(rule, {3, -1, 2, 0});
+  const Routing got = routed(rule, {3, -1, 2, 0});
   EXPECT_THAT(got.experts, ElementsAre(0, 2));
   EXPECT_NEAR(got.weights[0], sigmoid(1), 1e-6);
   EXPECT_NEAR(got.weights[1], sigmoid(-1), 1e-6);
@@ -60,7 +54,7 @@ TEST(Route, OnlyExpertsOfTheBestGroupsAreTaken) {
                         .chosen = 2,
                         .groups = 2,
                         .best_groups = 1};
-  const Routed got = routed(rule, {1, 1, 2, -9});
+  const Routing got = routed(rule, {1, 1, 2, -9});
   EXPECT_THAT(got.experts, ElementsAre(0, 1));
   EXPECT_NEAR(got.weights[0], sigmoid(1), 1e-6);
 }
@@ -71,7 +65,7 @@ TEST(Route, TheCorrectionChoosesButDoesNotWeigh) {
                   .chosen = 1,
                   .normalize = true,
                   .scale = 2.5F};
-  Routed got = routed(rule, {0, 1, 2}, {1, 0, 0});
+  Routing got = routed(rule, {0, 1, 2}, {1, 0, 0});
   EXPECT_THAT(got.experts, ElementsAre(0));
   EXPECT_NEAR(got.weights[0], 2.5, 1e-6);
   rule.normalize = false;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/copy_runs.h"
 #include "kernels/rms_norm.h"
 #include "model/blocks.h"
 
@@ -25,25 +26,6 @@ enum AttentionWeight : std::size_t {
   kOProj,
   kOBias,
 };
-
-/// Where the parts of a row or a head lie: `count` entries from `first` of runs of `width`.
-struct Runs {
-  std::int64_t width;
-  std::int64_t first;
-};
-
-/// to run i = from run i / share, `count` entries of each: what every head of a row has of its own
-/// (share 1), or all `share` heads of a row have of it.
-void copy_runs(std::span<const float> from, Runs source, std::span<float> to, Runs target,
-               std::int64_t count, std::int64_t share, ExecContext& ctx) {
-  const std::int64_t runs = static_cast<std::int64_t>(to.size()) / target.width;
-  ctx.pool.parallel_for(runs / share, [&](std::int64_t group, int) {
-    for (std::int64_t i = group * share; i < (group + 1) * share; ++i) {
-      std::copy_n(from.data() + i / share * source.width + source.first, count,
-                  to.data() + i * target.width + target.first);
-    }
-  });
-}
 
 class LatentAttention final : public LayerPart {
  public:

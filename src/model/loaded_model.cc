@@ -155,7 +155,7 @@ LoadedModel::LoadedModel(ModelParts parts) : parts_(std::move(parts)) {
         *parts_.memory);
   }
   runtime_->set_adapters(parts_.adapters.get());
-  if (const auto card = only_card(parts_)) {
+  if (const auto card = only_card(parts_); card && parts_.architecture->is_recordable()) {
     recorded_ = std::make_unique<RecordedPasses>(*runtime_, *card);
   }
   weights_ =

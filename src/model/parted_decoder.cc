@@ -54,6 +54,8 @@ class PartedDecoder final : public Architecture {
     return all;
   }
 
+  bool is_recordable() const override { return expert_stacks().empty(); }
+
   std::vector<WeightGroupNames> weight_groups() const override {
     std::vector<WeightGroupNames> groups = {{"model.embed_tokens", {"model.embed_tokens.weight"}}};
     for (std::size_t i = 0; i < c_.layers.size(); ++i) {
