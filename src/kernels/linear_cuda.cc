@@ -26,10 +26,13 @@ enum class Way : std::uint8_t {
 
 Way way_of(const WeightView& weight, const Activations& x, const Card& card) {
   if (weight.form.quant_type == QuantType::kInt8) return Way::kInt8;
+  const bool is_four_bit = weight.form.is_four_bit();
+  if (is_four_bit && x.rows <= kMostTileRows && takes_four_bit_tiles(weight, x, card)) {
+    return Way::kFourBitTiles;
+  }
   if (x.rows > kMostDotRows) return Way::kGemm;
-  if (weight.form.is_four_bit()) {
+  if (is_four_bit) {
     if (takes_four_bit_int8_dot(weight, x)) return Way::kFourBitInt8;
-    if (takes_four_bit_tiles(weight, x, card)) return Way::kFourBitTiles;
     return takes_four_bit_dot(weight, x) ? Way::kFourBit : Way::kValues;
   }
   switch (weight.form.dtype) {

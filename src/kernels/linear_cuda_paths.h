@@ -56,6 +56,10 @@ void linear_four_bit_dot(std::span<const LinearTask> tasks, const Activations& x
 /// rows are whole blocks, or whole runs of 128 values where blocks are longer.
 bool takes_four_bit_tiles(const WeightView& weight, const Activations& x, const Card& card);
 
+/// Rows of x that linear_four_bit_tiles() takes at most: so many times kMostDotRows still cost less
+/// than decoding the weight for a matrix product.
+inline constexpr std::int64_t kMostTileRows = 32;
+
 /// As linear_four_bit_dot(), on tensor cores: codes and x in float16, sums in float32.
 void linear_four_bit_tiles(std::span<const LinearTask> tasks, const Activations& x,
                            const Queue& queue);

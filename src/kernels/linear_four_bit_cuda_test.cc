@@ -1,4 +1,5 @@
 // linear() on a card with NF4 and FP4 weights, against sums in double precision of the same values.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -70,7 +71,9 @@ void expect_exact(CudaMachine& card, const Case& c) {
                                  .weight_offset = c.weight_offset,
                                  .x_offset = c.x_offset});
   auto values = values_of(view);
-  if (c.rows > 8) {
+  const bool on_tiles = c.rows <= 32 && c.dtype != ComputeDtype::kF32 &&
+                        c.k % std::min<std::int64_t>(c.blocksize, 128) == 0;
+  if (c.rows > 8 && !on_tiles) {
     const ComputeDtype sixteen =
         c.dtype == ComputeDtype::kF16 ? ComputeDtype::kF16 : ComputeDtype::kBF16;
     x = rounded(sixteen, x);
@@ -117,7 +120,7 @@ TEST_F(LinearFourBitCuda, EveryBlocksizeAndType) {
 TEST_F(LinearFourBitCuda, EveryNumberOfRowsAndComputeDtype) {
   CudaMachine card;
   for (const ComputeDtype dtype : {ComputeDtype::kF32, ComputeDtype::kBF16, ComputeDtype::kF16}) {
-    for (const std::int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 100}) {
+    for (const std::int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 32, 33, 100}) {
       for (const bool nested : {false, true}) {
         expect_exact(card,
                      {.nested = nested, .rows = rows, .outputs = 67, .k = 192, .dtype = dtype});
@@ -151,8 +154,17 @@ TEST_F(LinearFourBitCuda, SixteenBitComputeDtypesOfEveryShape) {
       }
     }
   }
-  // Rows of x that do not all fit shared memory; more groups of rows than are put together at once.
-  expect_exact(card, {.rows = 8, .outputs = 19, .k = 14336, .dtype = ComputeDtype::kBF16});
+  // Rows of x that leave less room for codes on their way, and that do not all fit shared memory;
+  // more groups of rows than are put together at once.
+  for (const std::int64_t rows : {1, 2, 3, 8}) {
+    for (const bool nested : {false, true}) {
+      expect_exact(card, {.nested = nested,
+                          .rows = rows,
+                          .outputs = 3000,
+                          .k = 14336,
+                          .dtype = ComputeDtype::kBF16});
+    }
+  }
   expect_exact(card, {.rows = 1, .outputs = 40'000, .k = 128, .dtype = ComputeDtype::kBF16});
 }
 

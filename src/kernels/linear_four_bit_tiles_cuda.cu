@@ -38,15 +38,36 @@ constexpr int kStepChunks = 4;                // of a row in a step: a chunk a l
 constexpr int kItemChunks = 2 * kStepChunks;  // in an item: what a warp loads at a time
 constexpr int kUnitBytes = 16;                // of x: eight values
 constexpr int kChunkBytes = kCodes * 2;       // of x
-constexpr int kEntryBytes = kWarp * 4;        // of the table: a pair of values for each lane
+// Of the table: a pair of values for each lane, and as much unused, so that a byte of codes is a
+// byte of its entry's address.
+constexpr int kEntryBytes = 256;
 constexpr int kTableBytes = 256 * kEntryBytes;
-static_assert(kEntryBytes == 128);
 constexpr int kSlots = kWarps;  // sums of a group of rows that are put together, one a warp's share
 constexpr int kSlotRows = 16;   // rows of x times groups of rows of W after which they are
 constexpr int kSlotBytes = kSlotRows * kSlots * kTileRows * 4;
-// Slots first, then the table at a multiple of its size, then x.
-constexpr int kBeforeX = 2 * kTableBytes;
-static_assert(kSlotBytes + 4096 <= kTableBytes);
+// The table is at a multiple of its size. Slots come before it and then rows of x, as many as there
+// is room for; the others behind it.
+constexpr int kMostStatic = 4096;                                    // before dynamic shared memory
+constexpr int kRoomBefore = kTableBytes - kMostStatic - kSlotBytes;  // of x
+
+__host__ __device__ constexpr int rows_before(int rows, int row_bytes) {
+  return row_bytes * rows <= kRoomBefore ? rows : kRoomBefore / row_bytes;
+}
+
+// Rows of x in shared memory.
+struct XRows {
+  std::uint32_t before;  // address of the first
+  std::uint32_t behind;  // of the first behind the table
+  int count_before;
+  int padded_chunks;  // of a row
+
+  __device__ std::uint32_t chunk(int m, int chunk) const {
+    const bool is_before = m < count_before;
+    const int row = is_before ? m : m - count_before;
+    return (is_before ? before : behind) +
+           static_cast<std::uint32_t>((row * padded_chunks + chunk) * kChunkBytes);
+  }
+};
 
 // Where the eight values q of a chunk of row m of x are in a chunk: such that the eight lanes that
 // shared memory serves at a time, two rows and four chunks, are in different banks.
@@ -68,15 +89,14 @@ struct Cursor {
   int group = 0;
   int item = 0;
 
-  __device__ void settle(int items) {
-    while (item >= items) {
-      item -= items;
-      ++group;
-    }
-  }
-  __device__ void advance(int items) {
-    item += kWarps;
-    settle(items);
+  __device__ Cursor(int warp, int items) : group(warp / items), item(warp % items) {}
+  // By kWarps items: whole groups, and what is left.
+  __device__ void advance(int items, int groups, int left) {
+    group += groups;
+    item += left;
+    if (item < items) return;
+    item -= items;
+    ++group;
   }
 };
 
@@ -93,33 +113,32 @@ struct Tiles {
   int g = 0;  // lane / 4: row of W, column of x
   int t = 0;  // lane % 4: chunk of a step
 
-  __device__ std::int64_t first_row(int group) const {
-    return (std::int64_t{group} * part.blocks + block) * kTileRows;
-  }
+  __device__ int first_row(int group) const { return (group * part.blocks + block) * kTileRows; }
 
   __device__ void load(const Cursor& at, Loads<kNested>& loads) const {
     if (at.group >= groups) return;
+    const int first = at.item * kItemChunks;
+    const int left = chunks - first;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       // Rows behind the last read it again and are not stored.
-      const std::int64_t n = min(first_row(at.group) + g + 8 * r, part.n - 1);
-      const int first = at.item * kItemChunks;
-      const std::uint8_t* const codes = part.at.packed + (n * chunks + first + t) * 16;
-      const int left = chunks - first;
+      const int n = min(first_row(at.group) + g + 8 * r, static_cast<int>(part.n) - 1);
+      const int in_weight = n * chunks + first;
+      const std::uint8_t* const codes = part.at.packed + std::int64_t{in_weight + t} * 16;
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
         loads.codes[r][h] = h * kStepChunks + t < left ? load_once(codes + h * kStepChunks * 16)
                                                        : uint4{0, 0, 0, 0};
       }
-      load_scales(n * chunks + first, left, r, loads);
+      load_scales(in_weight, left, r, loads);
     }
   }
 
   // Of the item that begins at a chunk of the weight; its row has `left` more.
-  __device__ void load_scales(std::int64_t first, int left, int r, Loads<kNested>& loads) const {
+  __device__ void load_scales(int first, int left, int r, Loads<kNested>& loads) const {
     if (kParts == 2 && chunks % kItemChunks == 0) {
       // Four blocks that begin at a multiple of four.
-      const std::int64_t in_weight = first / 2;
+      const int in_weight = first / 2;
       if constexpr (kNested) {
         const std::uint32_t codes =
             __ldg(reinterpret_cast<const std::uint32_t*>(part.at.absmax_codes + in_weight));
@@ -149,7 +168,7 @@ struct Tiles {
         }
         const int inside = h * kStepChunks + (2 * t + c) % kParts * (kStepChunks / kParts);
         const bool is_there = inside < left;
-        const std::int64_t in_weight = ((first + inside) * kCodes) >> block_shift;
+        const std::int64_t in_weight = (std::int64_t{first + inside} * kCodes) >> block_shift;
         if constexpr (kNested) {
           loads.scale_code[r][h][c] = is_there ? __ldg(part.at.absmax_codes + in_weight) : 0;
           loads.scale[r][h][c] =
@@ -166,11 +185,7 @@ struct Tiles {
 // the first entry.
 template <int i>
 __device__ std::uint32_t look_up(std::uint32_t word, std::uint32_t own) {
-  constexpr std::uint32_t kMask = 255U * kEntryBytes;
-  constexpr int kShift = 8 * i - 7;
-  const std::uint32_t entry =
-      kShift < 0 ? word << (kShift < 0 ? -kShift : 0) : word >> (kShift < 0 ? 0 : kShift);
-  return load_shared_word((entry & kMask) | own);
+  return load_shared_word(__byte_perm(word, own, 0x7604 | i << 4));
 }
 
 // The largest magnitude of each row of x decides the power of two that it is multiplied with.
@@ -186,8 +201,7 @@ __device__ float rounded(float value, ComputeDtype dtype) {
 }
 
 // Rounds and scales x, each row by an equal share of the warps. `inverses` [rows] undo the scales.
-__device__ void stage_x(const FourBitJob& job, int padded_chunks, std::uint32_t x_address,
-                        float* inverses) {
+__device__ void stage_x(const FourBitJob& job, const XRows& x, float* inverses) {
   __shared__ std::uint32_t maxima[kWarps];
   int warps_each = kWarps;
   while (warps_each * job.rows > kWarps) warps_each /= 2;
@@ -215,7 +229,7 @@ __device__ void stage_x(const FourBitJob& job, int padded_chunks, std::uint32_t 
   }
   const float scale = scale_for(largest);
   if (thread == 0) inverses[m] = __fdiv_rn(1.0F, scale);
-  for (int i = thread; i < padded_chunks * 4; i += warps_each * kWarp) {
+  for (int i = thread; i < x.padded_chunks * 4; i += warps_each * kWarp) {
     uint4 eight = {0, 0, 0, 0};
     if (i * 8 < job.k) {
       const float4 a = from[2 * i];
@@ -227,9 +241,7 @@ __device__ void stage_x(const FourBitJob& job, int padded_chunks, std::uint32_t 
       eight = {pair(a.x, a.y), pair(a.z, a.w), pair(b.x, b.y), pair(b.z, b.w)};
     }
     const int chunk = i / 4;
-    store_shared(x_address + static_cast<std::uint32_t>((m * padded_chunks + chunk) * kChunkBytes) +
-                     unit_offset(m, chunk, i % 4),
-                 eight);
+    store_shared(x.chunk(m, chunk) + unit_offset(m, chunk, i % 4), eight);
   }
 }
 
@@ -240,15 +252,14 @@ struct Share {
   std::uint32_t address[kSets];  // of chunk t, q = 0
   uint4 units[kSets][4];         // zeros where the lane has none
 
-  __device__ Share(int g, int t, int rows, int padded_chunks, std::uint32_t x_address) {
+  __device__ Share(int g, int t, int rows, const XRows& x) {
 #pragma unroll
     for (int set = 0; set < kSets; ++set) {
       const int column = 8 * set + g;
       const int m = column / kParts;
       has[set] = m < rows && t * kParts / kStepChunks == column % kParts;
       // An item is eight chunks, so the place in a chunk is the lane's for all items.
-      address[set] = x_address + static_cast<std::uint32_t>((m * padded_chunks + t) * kChunkBytes) +
-                     unit_offset(m, t, 0);
+      address[set] = x.chunk(m, t) + unit_offset(m, t, 0);
 #pragma unroll
       for (int q = 0; q < 4; ++q) units[set][q] = {0, 0, 0, 0};
     }
@@ -345,7 +356,7 @@ __device__ void finish(const Tiles<kParts, kNested>& tiles, int first, int end, 
     const int group = i / (rows * kTileRows);
     const int in_slot = i % (rows * kTileRows);
     const int m = in_slot / kTileRows;
-    const std::int64_t n = tiles.first_row(first + group) + in_slot % kTileRows;
+    const int n = tiles.first_row(first + group) + in_slot % kTileRows;
     const float* const from = slots + group * kSlots * rows * kTileRows + in_slot;
     float sum = 0;
     for (int slot = 0; slot < used; ++slot) sum = __fadd_rn(sum, from[slot * rows * kTileRows]);
@@ -377,21 +388,23 @@ __global__ void __launch_bounds__(kThreads, 1)
                                      .g = lane / 4,
                                      .t = lane % 4};
 
-  Cursor at{.item = warp};
-  at.settle(items);
+  const int step_groups = kWarps / items;
+  const int step_items = kWarps % items;
+  Cursor at(warp, items);
   Cursor ahead = at;
   Loads<kNested> even;
   Loads<kNested> odd;
   tiles.load(ahead, even);
-  ahead.advance(items);
+  ahead.advance(items, step_groups, step_items);
   // Weights are on their way; now the table, and then x.
   auto* const slots = reinterpret_cast<float*>(shared);
   const std::uint32_t table = aligned_address(shared_address(shared) + kSlotBytes, kTableBytes);
-  for (int i = static_cast<int>(threadIdx.x); i < kTableBytes / 16; i += kThreads) {
+  for (int i = static_cast<int>(threadIdx.x); i < 256 * (kWarp / 4); i += kThreads) {
     const int byte = i / (kWarp / 4);
     const std::uint32_t pair =
         pack_pair<__half>(part.at.quant_map[byte >> 4], part.at.quant_map[byte & 15]);
-    store_shared(table + static_cast<std::uint32_t>(i) * 16, {pair, pair, pair, pair});
+    store_shared(table + static_cast<std::uint32_t>(byte * kEntryBytes + i % (kWarp / 4) * 16),
+                 {pair, pair, pair, pair});
   }
   float nested_offset = 0;
   if constexpr (kNested) {
@@ -400,12 +413,16 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
     nested_offset = *part.at.nested_offset;
   }
+  const XRows x{.before = shared_address(shared) + kSlotBytes,
+                .behind = table + kTableBytes,
+                .count_before = rows_before(rows, items * kItemChunks * kChunkBytes),
+                .padded_chunks = items * kItemChunks};
   follow();
-  stage_x(job, items * kItemChunks, table + kTableBytes, inverses);
+  stage_x(job, x, inverses);
   __syncthreads();
 
   const std::uint32_t own = table | static_cast<std::uint32_t>(lane * 4);
-  Share<kParts, kSets> share(tiles.g, tiles.t, rows, items * kItemChunks, table + kTableBytes);
+  Share<kParts, kSets> share(tiles.g, tiles.t, rows, x);
   const int turn_groups = kSlotRows / rows;
   float sums[kSets][2][2] = {};
   bool is_odd = false;
@@ -414,10 +431,10 @@ __global__ void __launch_bounds__(kThreads, 1)
     // One item is worked on while the next one is on its way.
     const auto work = [&](const Loads<kNested>& loads, Loads<kNested>& next) {
       tiles.load(ahead, next);
-      ahead.advance(items);
+      ahead.advance(items, step_groups, step_items);
       multiply<kParts, kSets, kNested>(loads, at.item, share, own, nested_map, nested_offset, sums);
       const Cursor done = at;
-      at.advance(items);
+      at.advance(items, step_groups, step_items);
       if (at.group == done.group) return;
       // All items of this warp in the group have this remainder, and no other warp's have it.
       const int slot = (done.group - first) * kSlots + done.item % kSlots;
@@ -439,8 +456,9 @@ __global__ void __launch_bounds__(kThreads, 1)
 }
 
 std::size_t shared_bytes(std::int64_t rows, std::int64_t k) {
-  return static_cast<std::size_t>(kBeforeX + rows * ceil_div(k, kItemChunks * kCodes) *
-                                                 kItemChunks * kChunkBytes);
+  const std::int64_t row_bytes = ceil_div(k, kItemChunks * kCodes) * kItemChunks * kChunkBytes;
+  const int before = rows_before(static_cast<int>(rows), static_cast<int>(row_bytes));
+  return static_cast<std::size_t>(2 * kTableBytes + (rows - before) * row_bytes);
 }
 
 // Rows of x that fit shared memory beside the table; 0: not even one.
@@ -485,6 +503,8 @@ bool takes_four_bit_tiles(const WeightView& weight, const Activations& x, const 
   return takes_four_bit_dot(weight, x) &&
          (dtype == ComputeDtype::kBF16 || dtype == ComputeDtype::kF16) &&
          x.k % std::min<std::int64_t>(weight.form.blocksize, kStepChunks * kCodes) == 0 &&
+         // Chunks are counted in 32 bits, and rows that do not fit do not either in a while.
+         weight.shape[0] * x.k < std::int64_t{1} << 35 && x.k < std::int64_t{1} << 22 &&
          most_rows(x.k, card) > 0;
 }
 
