@@ -55,7 +55,8 @@ PassFlight::PassFlight(std::span<const Batch> batches, const Architecture& archi
                        Runtime& runtime)
     : architecture_(architecture), runtime_(runtime) {
   for (const Batch& batch : batches) {
-    passes_.emplace_back(batch, architecture.rotary_tables(batch), architecture.alibi_slopes(), runtime);
+    passes_.emplace_back(batch, architecture.rotary_tables(batch), architecture.alibi_slopes(),
+                         runtime);
     wanted_ += passes_.back().wanted().size();
   }
 }
