@@ -381,13 +381,16 @@ void set_card_shape(const OpenedModel& opened, const std::vector<std::size_t>& l
   std::size_t attention = 0;
   for (const LayerKvShape& layer : decoder.layers) {
     const std::int64_t width = std::max(layer.head_dim, layer.value_width());
-    const std::int64_t floats =
-        shape.card_rows * width * (decoder.num_attention_heads + 2 * layer.num_key_value_heads);
-    attention =
-        std::max(attention, static_cast<std::size_t>(floats) * sizeof(float) +
-                                attention_workspace_bytes(
-                                    shape.card_rows, shape.max_context, decoder.num_attention_heads,
-                                    layer.num_key_value_heads, width, shape.threads));
+    const std::int64_t heads = decoder.num_attention_heads;
+    // Queries, keys and values, the result where it is not as wide as the queries, and sinks.
+    std::int64_t row =
+        heads * layer.head_dim + layer.num_key_value_heads * (layer.head_dim + layer.value_width());
+    if (layer.value_width() != layer.head_dim) row += heads * layer.value_width();
+    const std::int64_t floats = shape.card_rows * row + heads;
+    attention = std::max(
+        attention, static_cast<std::size_t>(floats) * sizeof(float) +
+                       attention_workspace_bytes(shape.card_rows, shape.max_context, heads,
+                                                 layer.num_key_value_heads, width, shape.threads));
   }
   const auto rows_bytes =
       static_cast<std::size_t>(shape.card_rows * decoder.hidden_size) * sizeof(float);
@@ -587,20 +590,6 @@ void plan_flights(PreparedModel& prepared, const LoadOptions& options) {
   shape.workspace_bytes += more;
 }
 
-/// Throws UnsupportedError where a layer's cache would lie on a card that cannot read it.
-void require_kv_dtype(const PreparedModel& prepared) {
-  if (prepared.shape.kv_dtype != DType::kI8) return;
-  for (const DeviceKey key : prepared.plan.layer_devices) {
-    const Accelerator* const accelerator = prepared.machine.accelerator(key);
-    const bool is_virtual =
-        accelerator != nullptr && accelerator->device.kind == DeviceKind::kVirtual;
-    if (!key.is_accelerator() || is_virtual) continue;
-    throw UnsupportedError(
-        str_cat("--kv-dtype int8 is read on the CPU alone, and the plan has layers on accelerator ",
-                to_string(key), ": bfloat16 runs there, --device-map cpu keeps the model off it"));
-  }
-}
-
 }  // namespace
 
 std::unique_ptr<PreparedModel> place_model(const std::string& model, const LoadOptions& options,
@@ -635,7 +624,6 @@ std::unique_ptr<PreparedModel> place_model(const std::string& model, const LoadO
     prepared->plan = make_plan(prepared->opened, prepared->machine, options, prepared->plan_input);
   }
   plan_flights(*prepared, options);
-  require_kv_dtype(*prepared);
   settle_tiers(options, *prepared);
   return prepared;
 }

@@ -56,22 +56,11 @@ cuda::AttentionJob card_job(std::int64_t rows, std::int64_t start, const KvCache
   job.dtype = cache.dtype;
   job.kv_heads = cache.kv_heads;
   job.head_dim = cache.head_dim;
+  job.value_dim = cache.value_width();
   return job;
 }
 
 }  // namespace
-
-void require_card_kernel(const AttentionParams& params, const KvCacheView& cache) {
-  if (cache.dtype == DType::kI8) {
-    throw UnsupportedError(
-        "a KV cache of int8 is read on the CPU alone; --kv-dtype bfloat16 runs on a card, and "
-        "--device-map cpu keeps the model off it");
-  }
-  if (!params.is_for_host_only() && cache.value_width() == cache.head_dim) return;
-  throw UnsupportedError(
-      "attention with sinks, linear biases or values of another width than keys is computed on the "
-      "CPU alone; --device-map cpu keeps it there");
-}
 
 std::size_t KvCacheView::bytes_each() const {
   return static_cast<std::size_t>(kv_heads * capacity) * kv_row_bytes(dtype, head_dim);
@@ -92,7 +81,6 @@ void store_kv(std::span<const float> k, std::span<const float> v, std::int64_t s
   require_room(cache, start, count);
   if (ctx.queue != nullptr) {
     const std::size_t mark = ctx.workspace.mark();
-    require_card_kernel({}, cache);
     cuda::AttentionJob job = card_job(count, start, cache, ctx);
     job.k = k.data();
     job.v = v.data();
@@ -136,7 +124,6 @@ void attention(std::span<const float> q, std::int64_t start, const KvCacheView& 
   if (queries == 0) return;
   if (ctx.queue != nullptr) {
     const std::size_t mark = ctx.workspace.mark();
-    require_card_kernel(params, cache);
     cuda::AttentionJob job = card_job(queries, start, cache, ctx);
     job.q = q.data();
     job.out = out.data();

@@ -33,7 +33,7 @@ struct KvCacheView {
 /// score + scale · slope · j, where with in_bf16 both slope and slope · j are bfloat16 (Falcon).
 /// What is the same for all keys of a row does not change their softmax, so j counts from anywhere.
 struct Alibi {
-  const float* slopes = nullptr;  // [heads], host memory; null: none
+  const float* slopes = nullptr;  // [heads], where attention is computed; null: none
   float scale = 1.0F;
   bool in_bf16 = false;
 };
@@ -44,17 +44,10 @@ struct AttentionParams {
   std::int64_t sliding_window = 0;  // keys a query sees, itself included; 0: all
   float softcap = 0.0F;             // scores become c · tanh(score / c); 0: none
   Alibi alibi = {};
-  /// [heads], host memory: one more score of every row of a head, neither scaled nor masked, whose
-  /// share of the softmax goes to no value (gpt-oss). Null: none.
+  /// [heads], where attention is computed: one more score of every row of a head, neither scaled
+  /// nor masked, whose share of the softmax goes to no value (gpt-oss). Null: none.
   const float* sinks = nullptr;
-
-  /// What no CUDA kernel computes.
-  bool is_for_host_only() const { return alibi.slopes != nullptr || sinks != nullptr; }
 };
-
-/// Throws UnsupportedError for what a CUDA device does not compute: sinks, biases, values of
-/// another width than keys, a cache of I8.
-void require_card_kernel(const AttentionParams& params, const KvCacheView& cache);
 
 /// Writes T new positions, start .. start + T - 1, converted to the cache's dtype.
 ///   k [T, kv_heads, head_dim], v [T, kv_heads, value_width()]  float32
@@ -70,8 +63,8 @@ void store_kv(std::span<const float> k, std::span<const float> v, std::int64_t s
 ///
 /// Positions up to start + T - 1 are in the cache already. Everything is summed in float32, in an
 /// order that does not depend on the number of threads. Takes attention_workspace_bytes() and
-/// gives them back. Throws ArgumentError if sizes disagree, DeviceError if the workspace is too
-/// small, UnsupportedError for sinks, biases and values of another width on a CUDA device.
+/// gives them back. On a CUDA device every pointer is an address of that card. Throws ArgumentError
+/// if sizes disagree, DeviceError if the workspace is too small.
 void attention(std::span<const float> q, std::int64_t start, const KvCacheView& cache,
                const AttentionParams& params, std::span<float> out, ExecContext& ctx);
 

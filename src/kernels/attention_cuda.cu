@@ -8,6 +8,7 @@
 #include "cuda/check.h"
 #include "kernels/attention_cuda.h"
 #include "kernels/attention_cuda_paths.h"
+#include "kernels/kv_rows_cuda.h"
 #include "kernels/launch_cuda.h"
 
 namespace shoehorn::cuda {
@@ -20,11 +21,16 @@ constexpr std::int64_t kMostSplits = 128;
 
 // ---- storing ----
 
+// A row of a cache of Ts, by a warp.
 template <typename T>
-__device__ void store_head(const float* from, T* to, int head_dim, int first, int step,
-                           bool is_wide) {
+__device__ void store_head(const float* from, std::byte* row, int width, int lane, bool is_wide) {
+  if constexpr (kHasScale<T>) {
+    encode_scaled_row(row, width, lane, [&](int i) { return from[i]; });
+    return;
+  }
+  auto* const to = reinterpret_cast<T*>(row);
   if (is_wide) {
-    for (int i = 4 * first; i < head_dim; i += 4 * step) {
+    for (int i = 4 * lane; i < width; i += 4 * kWarp) {
       const float4 v = *reinterpret_cast<const float4*>(from + i);
       struct alignas(4 * sizeof(T)) Four {
         T at[4];
@@ -33,7 +39,7 @@ __device__ void store_head(const float* from, T* to, int head_dim, int first, in
           {from_float<T>(v.x), from_float<T>(v.y), from_float<T>(v.z), from_float<T>(v.w)}};
     }
   } else {
-    for (int i = first; i < head_dim; i += step) to[i] = from_float<T>(from[i]);
+    for (int i = lane; i < width; i += kWarp) to[i] = from_float<T>(from[i]);
   }
 }
 
@@ -51,14 +57,15 @@ __global__ void __launch_bounds__(kThreads)
   const KvPlace place = job.places[s];
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int head_dim = static_cast<int>(job.head_dim);
+  const int value_dim = static_cast<int>(job.value_dim);
   for (int head = static_cast<int>(threadIdx.x) / kWarp; head < job.kv_heads;
        head += kThreads / kWarp) {
-    const std::int64_t from =
-        ((std::int64_t{sequence.first_row} + token) * job.kv_heads + head) * head_dim;
-    const std::int64_t to = (head * place.capacity + sequence.start + token) * head_dim;
-    store_head(job.k + from, reinterpret_cast<T*>(place.keys) + to, head_dim, lane, kWarp, is_wide);
-    store_head(job.v + from, reinterpret_cast<T*>(place.values) + to, head_dim, lane, kWarp,
-               is_wide);
+    const std::int64_t from = (std::int64_t{sequence.first_row} + token) * job.kv_heads + head;
+    const std::int64_t to = head * place.capacity + sequence.start + token;
+    store_head<T>(job.k + from * head_dim, place.keys + to * kv_row_bytes<T>(head_dim), head_dim,
+                  lane, is_wide);
+    store_head<T>(job.v + from * value_dim, place.values + to * kv_row_bytes<T>(value_dim),
+                  value_dim, lane, is_wide);
   }
 }
 
@@ -68,15 +75,36 @@ struct RotaryTables {
   int half;  // of rotary_dim
 };
 
-// One head, turned on its way. The products are rounded before the sum, as rope.cc does.
+// Entries i and i + half of a head, turned. The products are rounded before the sum, as rope.cc
+// does.
+__device__ float turned_first(float a, float b, float cos, float sin) {
+  return __fsub_rn(__fmul_rn(a, cos), __fmul_rn(b, sin));
+}
+__device__ float turned_second(float a, float b, float cos, float sin) {
+  return __fadd_rn(__fmul_rn(b, cos), __fmul_rn(a, sin));
+}
+
+// One head, turned on its way to a row of Ts.
 template <typename T>
-__device__ void turn_head(const float* from, T* to, int head_dim, const float* cos,
+__device__ void turn_head(const float* from, std::byte* row, int head_dim, const float* cos,
                           const float* sin, int half, int lane) {
+  if constexpr (kHasScale<T>) {
+    encode_scaled_row(row, head_dim, lane, [&](int i) {
+      if (i >= 2 * half) return from[i];
+      const int at = i < half ? i : i - half;
+      const float a = from[at];
+      const float b = from[at + half];
+      return i < half ? turned_first(a, b, cos[at], sin[at])
+                      : turned_second(a, b, cos[at], sin[at]);
+    });
+    return;
+  }
+  auto* const to = reinterpret_cast<T*>(row);
   for (int i = lane; i < half; i += kWarp) {
     const float a = from[i];
     const float b = from[i + half];
-    to[i] = from_float<T>(__fsub_rn(__fmul_rn(a, cos[i]), __fmul_rn(b, sin[i])));
-    to[i + half] = from_float<T>(__fadd_rn(__fmul_rn(b, cos[i]), __fmul_rn(a, sin[i])));
+    to[i] = from_float<T>(turned_first(a, b, cos[i], sin[i]));
+    to[i + half] = from_float<T>(turned_second(a, b, cos[i], sin[i]));
   }
   for (int i = 2 * half + lane; i < head_dim; i += kWarp) to[i] = from_float<T>(from[i]);
 }
@@ -97,6 +125,7 @@ __global__ void __launch_bounds__(kThreads)
   const KvPlace place = job.places[s];
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int head_dim = static_cast<int>(job.head_dim);
+  const int value_dim = static_cast<int>(job.value_dim);
   const int heads = static_cast<int>(job.params.heads);
   const int kv_heads = static_cast<int>(job.kv_heads);
   const std::int64_t row = std::int64_t{sequence.first_row} + token;
@@ -107,26 +136,27 @@ __global__ void __launch_bounds__(kThreads)
        item < heads + 2 * kv_heads; item += static_cast<int>(gridDim.y) * kWarpsOfABlock) {
     if (item < heads) {
       float* const head = q + (row * heads + item) * head_dim;
-      turn_head(head, head, 2 * rotary.half, cos, sin, rotary.half, lane);
+      turn_head<float>(head, reinterpret_cast<std::byte*>(head), 2 * rotary.half, cos, sin,
+                       rotary.half, lane);
       continue;
     }
     const bool is_key = item < heads + kv_heads;
     const int head = is_key ? item - heads : item - heads - kv_heads;
-    const std::int64_t from = (row * kv_heads + head) * head_dim;
-    const std::int64_t to = (head * place.capacity + sequence.start + token) * head_dim;
+    const std::int64_t from = row * kv_heads + head;
+    const std::int64_t to = head * place.capacity + sequence.start + token;
     if (is_key) {
-      turn_head(job.k + from, reinterpret_cast<T*>(place.keys) + to, head_dim, cos, sin,
-                rotary.half, lane);
+      turn_head<T>(job.k + from * head_dim, place.keys + to * kv_row_bytes<T>(head_dim), head_dim,
+                   cos, sin, rotary.half, lane);
     } else {
-      store_head(job.v + from, reinterpret_cast<T*>(place.values) + to, head_dim, lane, kWarp,
-                 is_wide);
+      store_head<T>(job.v + from * value_dim, place.values + to * kv_row_bytes<T>(value_dim),
+                    value_dim, lane, is_wide);
     }
   }
 }
 
 template <typename T>
 void run_turn(const AttentionJob& job, float* q, const RotaryTables& rotary, const Queue& queue) {
-  const bool is_wide = job.head_dim % 4 == 0 && are_aligned_16({job.v});
+  const bool is_wide = job.value_dim % 4 == 0 && are_aligned_16({job.v});
   const std::int64_t blocks = job.sequence_count * job.most_rows;
   const std::int64_t warps = job.params.heads + 2 * job.kv_heads;
   constexpr std::int64_t kMostBlocksOfAGrid = std::int64_t{1} << 30;
@@ -141,7 +171,8 @@ void run_turn(const AttentionJob& job, float* q, const RotaryTables& rotary, con
 
 template <typename T>
 void run_store(const AttentionJob& job, const Queue& queue) {
-  const bool is_wide = job.head_dim % 4 == 0 && are_aligned_16({job.k, job.v});
+  const bool is_wide =
+      job.head_dim % 4 == 0 && job.value_dim % 4 == 0 && are_aligned_16({job.k, job.v});
   const std::int64_t blocks = job.sequence_count * job.most_rows;
   constexpr std::int64_t kMostBlocksOfAGrid = std::int64_t{1} << 30;
   for (std::int64_t first = 0; first < blocks; first += kMostBlocksOfAGrid) {
@@ -176,18 +207,18 @@ __global__ void __launch_bounds__(kThreads)
     }
     float sum = 0;
     for (int p = lane; p < count; p += kWarp) sum += exp2f(stats[p].x - max) * stats[p].y;
-    sum = warp_sum(sum);
+    sum = sum_with_sink(warp_sum(sum), max, job.params.sinks, static_cast<int>(blockIdx.x));
     for (int p = lane; p < count; p += kWarp) weights[p] = exp2f(stats[p].x - max) / sum;
   }
   __syncthreads();
-  const std::int64_t head_dim = job.head_dim;
-  const float* const sums = parts.sums + row * parts.splits * head_dim;
+  const std::int64_t value_dim = job.value_dim;
+  const float* const sums = parts.sums + row * parts.splits * value_dim;
   float* const out =
-      job.out + (std::int64_t{sequence.first_row} * job.params.heads + blockIdx.x) * head_dim;
-  for (std::int64_t i = threadIdx.x; i < head_dim; i += kThreads) {
+      job.out + (std::int64_t{sequence.first_row} * job.params.heads + blockIdx.x) * value_dim;
+  for (std::int64_t i = threadIdx.x; i < value_dim; i += kThreads) {
     float total = 0;
 #pragma unroll 8
-    for (int p = 0; p < count; ++p) total += weights[p] * sums[p * head_dim + i];
+    for (int p = 0; p < count; ++p) total += weights[p] * sums[p * value_dim + i];
     out[i] = total;
   }
 }
@@ -196,8 +227,10 @@ __global__ void __launch_bounds__(kThreads)
 
 bool takes_tensor_cores(const AttentionJob& job) {
   const float scale = job.params.scale;
-  return job.dtype != DType::kF32 && job.head_dim % 8 == 0 && job.head_dim <= 256 &&
-         are_aligned_16({job.q, job.out}) && std::isfinite(scale) && scale != 0;
+  const auto fits = [](std::int64_t width) { return width % 8 == 0 && width <= 256; };
+  return (job.dtype == DType::kF16 || job.dtype == DType::kBF16) && fits(job.head_dim) &&
+         fits(job.value_dim) && are_aligned_16({job.q, job.out}) && std::isfinite(scale) &&
+         scale != 0;
 }
 
 // Blocks that share the keys of a sequence and kv head, so that all of them fill the card: decided
@@ -214,9 +247,14 @@ AttentionParts take_parts(const AttentionJob& job, std::int64_t splits, ExecCont
   AttentionParts parts{.splits = static_cast<int>(splits)};
   if (splits == 1) return parts;
   const auto count = static_cast<std::size_t>(job.sequence_count * job.params.heads * splits);
-  parts.sums = ctx.workspace.take<float>(count * static_cast<std::size_t>(job.head_dim)).data();
+  parts.sums = ctx.workspace.take<float>(count * static_cast<std::size_t>(job.value_dim)).data();
   parts.stats = ctx.workspace.take<float2>(count).data();
   return parts;
+}
+
+[[noreturn]] void throw_too_wide(const AttentionJob& job, const Queue& queue) {
+  throw DeviceError(str_cat("CUDA card ", queue.ordinal(), ": attention of keys of ", job.head_dim,
+                            " and values of ", job.value_dim, " does not fit its shared memory"));
 }
 
 void decode(const AttentionJob& job, ExecContext& ctx) {
@@ -224,15 +262,14 @@ void decode(const AttentionJob& job, ExecContext& ctx) {
   const std::int64_t group = job.params.heads / job.kv_heads;
   const bool is_fast = takes_tensor_cores(job);
   const int grain = is_fast ? kDecodeGrain : kPlainGrain;
-  const std::int64_t heads_per_block = is_fast ? decode_heads_per_block(job.head_dim, group) : 8;
+  const std::int64_t heads_per_block = is_fast ? decode_heads_per_block(job) : 8;
   const std::int64_t blocks = job.sequence_count * job.kv_heads * ceil_div(group, heads_per_block);
   const std::size_t mark = ctx.workspace.mark();
   const AttentionParts parts = take_parts(job, splits_for(job, blocks, grain, queue), ctx);
   if (is_fast) {
     attention_decode(job, parts, queue);
   } else if (!attention_plain(job, parts, queue)) {
-    throw DeviceError(str_cat("CUDA card ", queue.ordinal(), ": attention of head_dim ",
-                              job.head_dim, " does not fit its shared memory"));
+    throw_too_wide(job, queue);
   }
   if (parts.splits > 1) join_attention_parts(job, parts, grain, queue);
   ctx.workspace.release(mark);
@@ -255,6 +292,7 @@ void store_kv(const AttentionJob& job, ExecContext& ctx) {
   switch (job.dtype) {
     case DType::kF16: return run_store<__half>(job, queue);
     case DType::kBF16: return run_store<__nv_bfloat16>(job, queue);
+    case DType::kI8: return run_store<std::int8_t>(job, queue);
     default: return run_store<float>(job, queue);
   }
 }
@@ -268,6 +306,7 @@ void rotate_halves_and_store(const AttentionJob& job, float* q, const float* cos
   switch (job.dtype) {
     case DType::kF16: return run_turn<__half>(job, q, rotary, queue);
     case DType::kBF16: return run_turn<__nv_bfloat16>(job, q, rotary, queue);
+    case DType::kI8: return run_turn<std::int8_t>(job, q, rotary, queue);
     default: return run_turn<float>(job, q, rotary, queue);
   }
 }
@@ -278,15 +317,12 @@ void attention(const AttentionJob& job, ExecContext& ctx) {
   queue.make_current();
   if (job.most_rows == 1) return decode(job, ctx);
   if (takes_tensor_cores(job) && attention_prefill(job, queue)) return;
-  if (!attention_plain(job, AttentionParts{}, queue)) {
-    throw DeviceError(str_cat("CUDA card ", queue.ordinal(), ": attention of head_dim ",
-                              job.head_dim, " does not fit its shared memory"));
-  }
+  if (!attention_plain(job, AttentionParts{}, queue)) throw_too_wide(job, queue);
 }
 
 std::size_t attention_workspace_bytes(std::int64_t rows, std::int64_t sequences,
                                       std::int64_t positions, std::int64_t heads,
-                                      std::int64_t head_dim) {
+                                      std::int64_t value_dim) {
   // Parts of passes of one row a sequence: of all numbers of sequences up to these.
   const std::int64_t most_sequences = std::min(rows, sequences);
   const std::int64_t splits =
@@ -294,7 +330,7 @@ std::size_t attention_workspace_bytes(std::int64_t rows, std::int64_t sequences,
   const std::int64_t parts =
       std::min(most_sequences * splits, kMostBlocks + most_sequences) * heads;
   // Tables of shoehorn::attention() come on top, and padding.
-  return static_cast<std::size_t>(parts * (head_dim + 2)) * sizeof(float) + 1024;
+  return static_cast<std::size_t>(parts * (value_dim + 2)) * sizeof(float) + 1024;
 }
 
 }  // namespace shoehorn::cuda

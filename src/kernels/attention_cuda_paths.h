@@ -18,7 +18,7 @@ inline constexpr float kNoMax = -INFINITY;
 
 /// Where parts of a split call wait to be joined: of sequence s, head h and split p.
 struct AttentionParts {
-  float* sums = nullptr;    // [sequences, heads, splits, head_dim]: of weights times values
+  float* sums = nullptr;    // [sequences, heads, splits, value_dim]: of weights times values
   float2* stats = nullptr;  // [sequences, heads, splits]: the largest score, the sum of weights
   int splits = 1;
 };
@@ -46,26 +46,38 @@ __device__ inline float scaled_score(float score, float scale, float softcap) {
   return softcap > 0 ? softcap * tanhf(scaled / softcap) : scaled;
 }
 
+/// shoehorn::alibi_bias(): what joins the score of position `key` for a query at `query`.
+__device__ inline float alibi_bias(const Alibi& alibi, float slope, int key, int query) {
+  if (!alibi.in_bf16) return alibi.scale * (slope * static_cast<float>(key - query));
+  const auto rounded = [](float value) { return __bfloat162float(__float2bfloat16_rn(value)); };
+  return alibi.scale * rounded(rounded(slope) * static_cast<float>(key));
+}
+
+/// A row's sum of weights 2^(score - max) and of its head's sink, if it has one.
+__device__ inline float sum_with_sink(float sum, float max, const float* sinks, int head) {
+  return sinks == nullptr ? sum : sum + exp2f(sinks[head] * kLog2E - max);
+}
+
 /// Everything in float32 on ordinary cores, for any dtype, size and alignment. With splits > 1 each
-/// sequence has at most one row. False where head_dim exceeds the card's shared memory.
+/// sequence has at most one row. False where a head exceeds the card's shared memory.
 bool attention_plain(const AttentionJob& job, const AttentionParts& parts, const Queue& queue);
 /// Keys are split in multiples of so many.
 inline constexpr int kPlainGrain = 32;
 
-/// One row a sequence, cache in 16 bits, head_dim a multiple of 8 and at most 256; q and out
-/// aligned to 16 bytes. Queries and weights are kept as two numbers of the cache's dtype: 16 bits
-/// of bfloat16, 22 of float16.
+/// One row a sequence, cache in 16 bits, head_dim and value_dim multiples of 8 and at most 256; q
+/// and out aligned to 16 bytes. Queries and weights are kept as two numbers of the cache's dtype:
+/// 16 bits of bfloat16, 22 of float16.
 void attention_decode(const AttentionJob& job, const AttentionParts& parts, const Queue& queue);
 inline constexpr int kDecodeGrain = 64;
 /// Heads that a block serves at most.
-int decode_heads_per_block(std::int64_t head_dim, std::int64_t group);
+int decode_heads_per_block(const AttentionJob& job);
 
 /// Any number of rows, otherwise as attention_decode(). False where the card's shared memory is too
-/// small for this head_dim.
+/// small for such heads.
 bool attention_prefill(const AttentionJob& job, const Queue& queue);
 
 /// out = sum_p 2^(max_p - max) · sums_p / sum_p 2^(max_p - max) · sum_p, of the splits of `grain`
-/// that have keys.
+/// that have keys; sinks join the sum below.
 void join_attention_parts(const AttentionJob& job, const AttentionParts& parts, int grain,
                           const Queue& queue);
 

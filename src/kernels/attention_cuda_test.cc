@@ -17,6 +17,7 @@
 #include "kernels/cuda_test.h"
 #include "kernels/decode_row.h"
 #include "kernels/kernel_test.h"
+#include "kernels/kv_rows.h"
 #include "kernels/rows_cuda.h"
 
 namespace shoehorn {
@@ -36,8 +37,10 @@ struct Span {
   std::int64_t start;
 };
 
+enum class Bias { kNone, kFloat, kBf16 };
+
 struct Case {
-  std::vector<Span> sequences;
+  std::vector<Span> sequences = {};
   std::int64_t heads = 6;
   std::int64_t kv_heads = 2;
   std::int64_t head_dim = 64;
@@ -45,24 +48,58 @@ struct Case {
   std::int64_t sliding_window = 0;
   float softcap = 0;
   std::int64_t most_positions = 0;  // beyond what the sequences have
+  std::int64_t value_dim = 0;       // 0: head_dim
+  Bias bias = Bias::kNone;
+  bool sinks = false;
 
+  std::int64_t value_width() const { return value_dim > 0 ? value_dim : head_dim; }
   std::int64_t rows() const {
     std::int64_t rows = 0;
     for (const Span& sequence : sequences) rows += sequence.rows;
     return rows;
   }
-  AttentionParams params() const {
+  // Without memory.
+  KvCacheView cache(std::int64_t capacity) const {
+    return {.dtype = dtype,
+            .kv_heads = kv_heads,
+            .capacity = capacity,
+            .head_dim = head_dim,
+            .value_dim = value_dim};
+  }
+  std::size_t value_bytes(std::int64_t capacity) const {
+    return static_cast<std::size_t>(kv_heads * capacity) * kv_row_bytes(dtype, value_width());
+  }
+  std::vector<float> slopes() const {
+    std::vector<float> slopes;
+    for (std::int64_t h = 0; h < heads && bias != Bias::kNone; ++h) {
+      slopes.push_back(0.7F / static_cast<float>(h % 8 + 1));
+    }
+    return slopes;
+  }
+  // Of about the size of scores, so that they take a share of few keys.
+  std::vector<float> sink_scores() const {
+    return sinks ? random_floats(heads, 4, 3.0F) : std::vector<float>{};
+  }
+  // `slopes` and `sinks` where attention is computed.
+  AttentionParams params(std::span<const float> slopes, std::span<const float> sinks) const {
+    const float unit = 1.0F / std::sqrt(static_cast<float>(head_dim));
     return {.heads = heads,
-            .scale = 1.0F / std::sqrt(static_cast<float>(head_dim)),
+            .scale = unit,
             .sliding_window = sliding_window,
-            .softcap = softcap};
+            .softcap = softcap,
+            .alibi = {.slopes = slopes.empty() ? nullptr : slopes.data(),
+                      .scale = bias == Bias::kBf16 ? unit : 1.0F,
+                      .in_bf16 = bias == Bias::kBf16},
+            .sinks = sinks.empty() ? nullptr : sinks.data()};
   }
 };
 
 std::string describe(const Case& c) {
   std::ostringstream text;
   text << to_string(c.dtype) << " heads " << c.heads << "/" << c.kv_heads << " of " << c.head_dim
-       << ", window " << c.sliding_window << ", softcap " << c.softcap << ", rows after start:";
+       << ", values of " << c.value_width() << ", window " << c.sliding_window << ", softcap "
+       << c.softcap << ", bias " << static_cast<int>(c.bias) << ", sinks " << c.sinks
+       << ", rows after start:";
   for (const Span& sequence : c.sequences) text << " " << sequence.rows << "+" << sequence.start;
   return text.str();
 }
@@ -77,13 +114,14 @@ struct Inputs {
 
   explicit Inputs(const Case& c, float q_scale = 1.0F) {
     const std::int64_t kv_row = c.kv_heads * c.head_dim;
+    const std::int64_t value_row = c.kv_heads * c.value_width();
     q = random_floats(c.rows() * c.heads * c.head_dim, 1, q_scale);
     k = random_floats(c.rows() * kv_row, 2);
-    v = random_floats(c.rows() * kv_row, 3);
+    v = random_floats(c.rows() * value_row, 3);
     for (std::size_t s = 0; s < c.sequences.size(); ++s) {
       const auto seed = static_cast<unsigned>(10 + 2 * s);
       old_k.push_back(random_floats(c.sequences[s].start * kv_row, seed));
-      old_v.push_back(random_floats(c.sequences[s].start * kv_row, seed + 1));
+      old_v.push_back(random_floats(c.sequences[s].start * value_row, seed + 1));
     }
   }
 };
@@ -101,24 +139,24 @@ std::int64_t capacity_of(const Span& sequence) {
 // One sequence after another, by shoehorn::attention() on the processor.
 std::vector<float> on_processor(const Case& c, const Inputs& in) {
   Machine ref(Isa::kRef, 2, std::size_t{64} << 20);
-  std::vector<float> out(in.q.size());
+  std::vector<float> out(static_cast<std::size_t>(c.rows() * c.heads * c.value_width()));
+  const std::vector<float> slopes = c.slopes();
+  const std::vector<float> sinks = c.sink_scores();
   std::int64_t row = 0;
   for (std::size_t s = 0; s < c.sequences.size(); ++s) {
     const Span& sequence = c.sequences[s];
-    KvCacheView cache{.dtype = c.dtype,
-                      .kv_heads = c.kv_heads,
-                      .capacity = capacity_of(sequence),
-                      .head_dim = c.head_dim};
+    KvCacheView cache = c.cache(capacity_of(sequence));
     std::vector<std::byte> keys(cache.bytes_each());
-    std::vector<std::byte> values(cache.bytes_each());
+    std::vector<std::byte> values(c.value_bytes(cache.capacity));
     cache.keys = keys.data();
     cache.values = values.data();
     store_kv(in.old_k[s], in.old_v[s], 0, cache, ref.context());
-    const std::int64_t kv_row = c.kv_heads * c.head_dim;
-    store_kv(rows_of(in.k, row, sequence.rows, kv_row), rows_of(in.v, row, sequence.rows, kv_row),
-             sequence.start, cache, ref.context());
-    const std::int64_t width = c.heads * c.head_dim;
-    attention(rows_of(in.q, row, sequence.rows, width), sequence.start, cache, c.params(),
+    store_kv(rows_of(in.k, row, sequence.rows, c.kv_heads * c.head_dim),
+             rows_of(in.v, row, sequence.rows, c.kv_heads * c.value_width()), sequence.start, cache,
+             ref.context());
+    const std::int64_t width = c.heads * c.value_width();
+    attention(rows_of(in.q, row, sequence.rows, c.heads * c.head_dim), sequence.start, cache,
+              c.params(slopes, sinks),
               std::span(out).subspan(static_cast<std::size_t>(row * width),
                                      static_cast<std::size_t>(sequence.rows * width)),
               ref.context());
@@ -134,12 +172,9 @@ class CardCaches {
     std::int32_t row = 0;
     for (std::size_t s = 0; s < c.sequences.size(); ++s) {
       const Span& sequence = c.sequences[s];
-      KvCacheView cache{.dtype = c.dtype,
-                        .kv_heads = c.kv_heads,
-                        .capacity = capacity_of(sequence),
-                        .head_dim = c.head_dim};
+      KvCacheView cache = c.cache(capacity_of(sequence));
       keys_.push_back(card.make<std::byte>(cache.bytes_each()));
-      values_.push_back(card.make<std::byte>(cache.bytes_each()));
+      values_.push_back(card.make<std::byte>(c.value_bytes(cache.capacity)));
       cache.keys = keys_.back().data();
       cache.values = values_.back().data();
       const auto old_k = card.upload(in.old_k[s]);
@@ -182,7 +217,10 @@ std::vector<float> on_card(const Case& c, const Inputs& in, CudaMachine& card,
   const auto q = card.upload(in.q, offset);
   const auto k = card.upload(in.k, offset);
   const auto v = card.upload(in.v, offset);
-  const auto out = card.make<float>(in.q.size(), offset);
+  const auto out =
+      card.make<float>(static_cast<std::size_t>(c.rows() * c.heads * c.value_width()), offset);
+  const auto slopes = card.upload(c.slopes());
+  const auto sinks = card.upload(c.sink_scores());
   const auto sequences = card.upload(caches.spans());
   const auto places = card.upload(caches.places());
   const cuda::AttentionJob job{
@@ -199,15 +237,16 @@ std::vector<float> on_card(const Case& c, const Inputs& in, CudaMachine& card,
       .dtype = c.dtype,
       .kv_heads = c.kv_heads,
       .head_dim = c.head_dim,
-      .params = c.params()};
+      .value_dim = c.value_width(),
+      .params = c.params(slopes, sinks)};
   cuda::store_kv(job, card.context());
   const std::size_t before = card.context().workspace.peak_bytes();
   cuda::attention(job, card.context());
   EXPECT_EQ(card.context().workspace.mark(), 0U);
-  EXPECT_LE(
-      card.context().workspace.peak_bytes(),
-      std::max(before, cuda::attention_workspace_bytes(job.rows, job.sequence_count,
-                                                       job.most_positions, c.heads, c.head_dim)));
+  EXPECT_LE(card.context().workspace.peak_bytes(),
+            std::max(before, cuda::attention_workspace_bytes(job.rows, job.sequence_count,
+                                                             job.most_positions, c.heads,
+                                                             c.value_width())));
   caches.check_guards(card);
   return card.download(in_place ? q : out);
 }
@@ -224,8 +263,12 @@ bool is_prefill(const Case& c) {
 // dtype: 16 bits of bfloat16, 22 of float16. Prefill over 16 bits rounds them to one: 2^-9 of a
 // score of size 1 for bfloat16, 2^-12 for float16. Among thousands of outputs some are three or
 // four standard deviations off, and few keys average less away.
+// Biases in bfloat16 count from the first position: hundreds, of which a float keeps 2^-16.
 double tolerance_of(const Case& c) {
-  const bool is_plain = c.dtype == DType::kF32 || c.head_dim % 8 != 0 || c.head_dim > 256;
+  const auto fits = [](std::int64_t width) { return width % 8 == 0 && width <= 256; };
+  const bool is_plain = c.dtype == DType::kF32 || c.dtype == DType::kI8 || !fits(c.head_dim) ||
+                        !fits(c.value_width());
+  if (c.bias == Bias::kBf16 && (is_plain || !is_prefill(c))) return 2e-4;
   if (is_plain) return 1e-5;
   if (is_prefill(c)) return c.dtype == DType::kBF16 ? 1.5e-2 : 2e-3;
   return c.dtype == DType::kBF16 ? 5e-5 : 1e-5;
@@ -239,7 +282,16 @@ void expect_like_ref(const Case& c, CudaMachine& card, std::size_t offset = 0) {
       << describe(c);
 }
 
-constexpr DType kDTypes[] = {DType::kF32, DType::kF16, DType::kBF16};
+constexpr DType kDTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kI8};
+
+// What every kernel and the join of its parts are to be seen with.
+const std::vector<std::vector<Span>> kPasses = {{{1, 0}},
+                                                {{1, 37}},
+                                                {{1, 6000}},
+                                                {{1, 0}, {1, 700}, {1, 3}, {1, 64}},
+                                                {{70, 0}},
+                                                {{40, 200}},
+                                                {{5, 0}, {1, 500}, {30, 3}, {13, 130}}};
 
 TEST_F(AttentionCuda, OneRowOverEveryLengthAgreesWithRef) {
   CudaMachine card;
@@ -317,6 +369,93 @@ TEST_F(AttentionCuda, SoftCapsAgreeWithRef) {
         expect_like_ref({.sequences = {{rows, 100}}, .dtype = dtype, .softcap = softcap}, card);
       }
     }
+  }
+}
+
+// All passes, with and without a window, with heads that share keys and heads of their own.
+void expect_passes_like_ref(Case c, CudaMachine& card) {
+  struct Sharing {
+    std::int64_t heads;
+    std::int64_t kv_heads;
+    std::int64_t sliding_window;
+  };
+  for (const std::vector<Span>& sequences : kPasses) {
+    for (const Sharing& sharing : {Sharing{6, 2, 0}, Sharing{12, 1, 90}, Sharing{5, 5, 0}}) {
+      c.sequences = sequences;
+      c.heads = sharing.heads;
+      c.kv_heads = sharing.kv_heads;
+      c.sliding_window = sharing.sliding_window;
+      expect_like_ref(c, card);
+    }
+  }
+}
+
+TEST_F(AttentionCuda, LinearBiasesAgreeWithRef) {
+  CudaMachine card;
+  for (const DType dtype : kDTypes) {
+    for (const Bias bias : {Bias::kFloat, Bias::kBf16}) {
+      for (const std::int64_t head_dim : {20, 64, 128, 192}) {
+        expect_passes_like_ref({.head_dim = head_dim, .dtype = dtype, .bias = bias}, card);
+      }
+      expect_passes_like_ref({.dtype = dtype, .softcap = 5, .bias = bias}, card);
+    }
+  }
+}
+
+TEST_F(AttentionCuda, SinksTakeTheirShare) {
+  CudaMachine card;
+  for (const DType dtype : kDTypes) {
+    for (const std::int64_t head_dim : {20, 64, 128, 192}) {
+      expect_passes_like_ref({.head_dim = head_dim, .dtype = dtype, .sinks = true}, card);
+    }
+    expect_passes_like_ref({.dtype = dtype, .softcap = 5, .bias = Bias::kFloat, .sinks = true},
+                           card);
+  }
+}
+
+TEST_F(AttentionCuda, SinksFarFromTheScoresAgreeWithRef) {
+  CudaMachine card;
+  Machine ref(Isa::kRef);
+  const std::int64_t d = 64;
+  for (const std::int64_t rows : {1, 20}) {
+    KvCacheView cache{.dtype = DType::kF16, .kv_heads = 1, .capacity = 30, .head_dim = d};
+    std::vector<std::byte> keys(cache.bytes_each());
+    std::vector<std::byte> values(cache.bytes_each());
+    cache.keys = keys.data();
+    cache.values = values.data();
+    store_kv(random_floats(30 * d, 1), random_floats(30 * d, 2), 0, cache, ref.context());
+    const auto q = random_floats(rows * 3 * d, 3);
+    const std::vector<float> sinks = {-INFINITY, -1e30F, 1e30F};
+    AttentionParams params{.heads = 3, .scale = 0.125F, .sinks = sinks.data()};
+    std::vector<float> expected(q.size());
+    attention(q, 5, cache, params, expected, ref.context());
+    const auto card_keys = card.upload(keys);
+    const auto card_values = card.upload(values);
+    cache.keys = card_keys.data();
+    cache.values = card_values.data();
+    const auto card_q = card.upload(q);
+    const auto card_sinks = card.upload(sinks);
+    params.sinks = card_sinks.data();
+    attention(card_q, 5, cache, params, card_q, card.context());
+    EXPECT_LE(kernel_test::largest_difference(card.download(card_q), expected), 2e-3) << rows;
+  }
+}
+
+TEST_F(AttentionCuda, ValuesOfAnotherWidthAgreeWithRef) {
+  struct Widths {
+    std::int64_t head_dim;
+    std::int64_t value_dim;
+  };
+  CudaMachine card;
+  for (const DType dtype : kDTypes) {
+    for (const auto& [head_dim, value_dim] :
+         {Widths{192, 128}, Widths{96, 64}, Widths{64, 128}, Widths{40, 24}, Widths{128, 256},
+          Widths{256, 8}, Widths{36, 20}, Widths{20, 36}, Widths{64, 33}, Widths{5, 264}}) {
+      expect_passes_like_ref({.head_dim = head_dim, .dtype = dtype, .value_dim = value_dim}, card);
+    }
+    expect_passes_like_ref(
+        {.head_dim = 192, .dtype = dtype, .value_dim = 128, .bias = Bias::kFloat, .sinks = true},
+        card);
   }
 }
 
@@ -420,9 +559,14 @@ TEST_F(AttentionCuda, NegativeAndZeroScalesAgreeWithRef) {
 
 TEST_F(AttentionCuda, AGraphServesLengthsThatItHadNotSeen) {
   CudaMachine card;
-  const Case c{.sequences = {{1, 900}, {1, 33}}, .most_positions = 1024};
+  const Case c{.sequences = {{1, 900}, {1, 33}},
+               .most_positions = 1024,
+               .bias = Bias::kFloat,
+               .sinks = true};
   const Inputs in(c);
   const CardCaches caches(c, in, card);
+  const auto slopes = card.upload(c.slopes());
+  const auto sinks = card.upload(c.sink_scores());
   const auto q = card.upload(in.q);
   const auto k = card.upload(in.k);
   const auto v = card.upload(in.v);
@@ -445,7 +589,8 @@ TEST_F(AttentionCuda, AGraphServesLengthsThatItHadNotSeen) {
                                .dtype = c.dtype,
                                .kv_heads = c.kv_heads,
                                .head_dim = c.head_dim,
-                               .params = c.params()};
+                               .value_dim = c.value_width(),
+                               .params = c.params(slopes, sinks)};
   const cuda::Graph graph(card.queue(), [&] {
     cuda::store_kv(job, card.context());
     cuda::attention(job, card.context());
@@ -463,16 +608,21 @@ TEST_F(AttentionCuda, StoredKeysAndValuesAreThoseOfTheProcessor) {
   for (const DType dtype : kDTypes) {
     for (const std::int64_t head_dim : {1, 6, 8, 20, 128}) {
       for (const std::size_t offset : {0, 1}) {
-        KvCacheView cache{.dtype = dtype, .kv_heads = 5, .capacity = 11, .head_dim = head_dim};
+        const std::int64_t value_dim = head_dim % 3 == 2 ? head_dim + 4 : head_dim;
+        KvCacheView cache{.dtype = dtype,
+                          .kv_heads = 5,
+                          .capacity = 11,
+                          .head_dim = head_dim,
+                          .value_dim = value_dim};
         std::vector<std::byte> keys(cache.bytes_each(), std::byte{0xAB});
-        std::vector<std::byte> values(cache.bytes_each(), std::byte{0xAB});
+        std::vector<std::byte> values(5 * 11 * kv_row_bytes(dtype, value_dim), std::byte{0xAB});
         cache.keys = keys.data();
         cache.values = values.data();
         const auto k = random_floats(7 * 5 * head_dim, 1, 100.0F);
-        const auto v = random_floats(7 * 5 * head_dim, 2, 1e-6F);
+        const auto v = random_floats(7 * 5 * value_dim, 2, 1e-6F);
         store_kv(k, v, 3, cache, ref.context());
-        const auto card_keys = card.make<std::byte>(cache.bytes_each());
-        const auto card_values = card.make<std::byte>(cache.bytes_each());
+        const auto card_keys = card.make<std::byte>(keys.size());
+        const auto card_values = card.make<std::byte>(values.size());
         cache.keys = card_keys.data();
         cache.values = card_values.data();
         store_kv(card.upload(k, offset), card.upload(v, offset), 3, cache, card.context());
@@ -483,6 +633,36 @@ TEST_F(AttentionCuda, StoredKeysAndValuesAreThoseOfTheProcessor) {
   }
 }
 
+TEST_F(AttentionCuda, RowsWithoutAScaleAreStoredAsOnTheProcessor) {
+  CudaMachine card;
+  Machine ref(Isa::kRef);
+  const std::int64_t width = 37;
+  // Zeros, too small for a scale, the smallest with one, ties, an infinity, a NaN, and the largest.
+  std::vector<float> rows(7 * width, 0.0F);
+  const auto row = [&](std::int64_t i) { return rows.begin() + i * width; };
+  std::fill_n(row(1), width, 1e-37F);
+  std::fill_n(row(2), width, 1.6e-36F);
+  for (std::int64_t i = 0; i < width; ++i) row(3)[i] = static_cast<float>(i) + 0.5F;
+  row(3)[0] = 127.0F;
+  row(4)[36] = -INFINITY;
+  row(5)[1] = NAN;
+  std::fill_n(row(6), width, -1e38F);
+  KvCacheView cache{.dtype = DType::kI8, .kv_heads = 1, .capacity = 7, .head_dim = width};
+  std::vector<std::byte> keys(cache.bytes_each());
+  std::vector<std::byte> values(cache.bytes_each());
+  cache.keys = keys.data();
+  cache.values = values.data();
+  store_kv(rows, rows, 0, cache, ref.context());
+  const auto card_keys = card.make<std::byte>(keys.size());
+  const auto card_values = card.make<std::byte>(values.size());
+  cache.keys = card_keys.data();
+  cache.values = card_values.data();
+  const auto card_rows = card.upload(rows);
+  store_kv(card_rows, card_rows, 0, cache, card.context());
+  EXPECT_EQ(card.download(card_keys), keys);
+  EXPECT_EQ(card.download(card_values), values);
+}
+
 // Two passes over the same inputs: rotation, storing and attention apart, and the first two at
 // once.
 TEST_F(AttentionCuda, TurningOnTheWayToTheCacheIsTurningBefore) {
@@ -490,7 +670,10 @@ TEST_F(AttentionCuda, TurningOnTheWayToTheCacheIsTurningBefore) {
   for (const DType dtype : kDTypes) {
     for (const std::int64_t head_dim : {2, 20, 64, 128}) {
       for (const std::int64_t rotary_dim : {head_dim, head_dim / 4 * 2}) {
-        const Case c{.sequences = {{1, 4}, {3, 0}, {1, 9}}, .head_dim = head_dim, .dtype = dtype};
+        const Case c{.sequences = {{1, 4}, {3, 0}, {1, 9}},
+                     .head_dim = head_dim,
+                     .dtype = dtype,
+                     .value_dim = head_dim == 64 ? 48 : 0};
         const Inputs in(c);
         const auto cos = card.upload(random_floats(c.rows() * rotary_dim / 2, 7));
         const auto sin = card.upload(random_floats(c.rows() * rotary_dim / 2, 8));
@@ -501,7 +684,8 @@ TEST_F(AttentionCuda, TurningOnTheWayToTheCacheIsTurningBefore) {
           const auto q = card.upload(in.q);
           const auto k = card.upload(in.k);
           const auto v = card.upload(in.v);
-          const auto out = card.make<float>(in.q.size());
+          const auto out =
+              card.make<float>(static_cast<std::size_t>(c.rows() * c.heads * c.value_width()));
           const auto sequences = card.upload(caches.spans());
           const auto places = card.upload(caches.places());
           const cuda::AttentionJob job{.q = q.data(),
@@ -517,7 +701,8 @@ TEST_F(AttentionCuda, TurningOnTheWayToTheCacheIsTurningBefore) {
                                        .dtype = c.dtype,
                                        .kv_heads = c.kv_heads,
                                        .head_dim = c.head_dim,
-                                       .params = c.params()};
+                                       .value_dim = c.value_width(),
+                                       .params = c.params({}, {})};
           if (at_once) {
             cuda::rotate_halves_and_store(job, q.data(), cos.data(), sin.data(), rotary_dim,
                                           card.context());

@@ -44,8 +44,18 @@ __device__ uint4 load_16(const std::byte* address, bool is_there) {
   return is_there ? __ldg(reinterpret_cast<const uint4*>(address)) : uint4{0, 0, 0, 0};
 }
 
-// Columns of products are heads: 8 a product, kHeadTiles products. kDims: head_dim, rounded up.
-template <typename T, int kDims, int kHeadTiles>
+// How products become scores, the same for all keys of a block.
+struct Scoring {
+  float scale;
+  float softcap;
+  Alibi alibi;  // slopes: from the block's first head on
+  int heads;    // of the block
+  int query;    // its position
+};
+
+// Columns of products are heads: 8 a product, kHeadTiles products. kDims: the wider of head_dim and
+// value_dim, rounded up. Biases take registers that other models need for blocks side by side.
+template <typename T, int kDims, int kHeadTiles, bool kHasBiases>
 struct Decode {
   static constexpr int kHeads = 8 * kHeadTiles;
   static constexpr int kQueryRuns = kDims / 32;
@@ -97,29 +107,28 @@ struct Decode {
     }
   }
 
-  // Keys key .. key + 15, of which those from `end` on do not count. A row is `row_bytes` long.
+  // Keys key .. key + 15, of which those from `end` on do not count.
   __device__ void add_keys(const std::byte* keys, const std::byte* values, int key, int end,
-                           int head_dim, float scale, float softcap, int g, int t) {
-    const std::int64_t row_bytes = 2 * std::int64_t{head_dim};
-    const auto row = [&](const std::byte* cache, int offset) {
-      return cache + min(key + offset, end - 1) * row_bytes;
+                           int head_dim, int value_dim, const Scoring& scoring, int g, int t) {
+    const auto row = [&](const std::byte* cache, int width, int offset) {
+      return cache + min(key + offset, end - 1) * (2 * std::int64_t{width});
     };
     uint4 k[kQueryRuns][2];
 #pragma unroll
     for (int run = 0; run < kQueryRuns; ++run) {
       const int dim = 32 * run + 8 * t;
-      k[run][0] = load_16(row(keys, g) + 2 * dim, dim < head_dim);
-      k[run][1] = load_16(row(keys, g + 8) + 2 * dim, dim < head_dim);
+      k[run][0] = load_16(row(keys, head_dim, g) + 2 * dim, dim < head_dim);
+      k[run][1] = load_16(row(keys, head_dim, g + 8) + 2 * dim, dim < head_dim);
     }
     uint4 v[kValueRuns][4];
     const auto load_values = [&] {
 #pragma unroll
       for (int run = 0; run < kValueRuns; ++run) {
         const int dim = 64 * run + 8 * g;
-        v[run][0] = load_16(row(values, 2 * t) + 2 * dim, dim < head_dim);
-        v[run][1] = load_16(row(values, 2 * t + 1) + 2 * dim, dim < head_dim);
-        v[run][2] = load_16(row(values, 2 * t + 8) + 2 * dim, dim < head_dim);
-        v[run][3] = load_16(row(values, 2 * t + 9) + 2 * dim, dim < head_dim);
+        v[run][0] = load_16(row(values, value_dim, 2 * t) + 2 * dim, dim < value_dim);
+        v[run][1] = load_16(row(values, value_dim, 2 * t + 1) + 2 * dim, dim < value_dim);
+        v[run][2] = load_16(row(values, value_dim, 2 * t + 8) + 2 * dim, dim < value_dim);
+        v[run][3] = load_16(row(values, value_dim, 2 * t + 9) + 2 * dim, dim < value_dim);
       }
     };
     // Wide heads have no registers for keys and values at once.
@@ -144,8 +153,13 @@ struct Decode {
     SplitPair weights[kHeadTiles][2];
 #pragma unroll
     for (int tile = 0; tile < kHeadTiles; ++tile) {
-      softmax_step(scores[tile], small[tile], tile, key + g < end, key + g + 8 < end, scale,
-                   softcap, weights[tile]);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        scores[tile][i] =
+            scaled_score(scores[tile][i] + small[tile][i], scoring.scale, scoring.softcap);
+      }
+      if constexpr (kHasBiases) add_biases(scores[tile], tile, key + g, scoring, t);
+      softmax_step(scores[tile], tile, key + g < end, key + g + 8 < end, weights[tile]);
     }
     if constexpr (kDims > 128) load_values();
 
@@ -172,15 +186,25 @@ struct Decode {
     }
   }
 
+  // Scores of `key` and key + 8, heads 2t and 2t+1.
+  __device__ static void add_biases(float (&scores)[4], int tile, int key, const Scoring& scoring,
+                                    int t) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int head = min(8 * tile + 2 * t + i % 2, scoring.heads - 1);
+      scores[i] += alibi_bias(scoring.alibi, scoring.alibi.slopes[head], i < 2 ? key : key + 8,
+                              scoring.query);
+    }
+  }
+
   // Scores of keys g (where seen0) and g+8 (where seen1), heads 2t and 2t+1, become weights, and
   // earlier sums shrink where the maximum grew. The weights leave transposed: rows 2t, 2t+1 and
   // 2t+8, 2t+9 of column g.
-  __device__ void softmax_step(float (&scores)[4], const float (&small)[4], int tile, bool seen0,
-                               bool seen1, float scale, float softcap, SplitPair (&weights)[2]) {
+  __device__ void softmax_step(float (&scores)[4], int tile, bool seen0, bool seen1,
+                               SplitPair (&weights)[2]) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const float score = scaled_score(scores[i] + small[i], scale, softcap) * kLog2E;
-      scores[i] = (i < 2 ? seen0 : seen1) ? score : kNoMax;
+      scores[i] = (i < 2 ? seen0 : seen1) ? scores[i] * kLog2E : kNoMax;
     }
     float factor[2];
 #pragma unroll
@@ -242,10 +266,10 @@ struct Decode {
 };
 
 // Grid: splits, kv heads times runs of a group's heads, sequences.
-template <typename T, int kDims, int kHeadTiles>
+template <typename T, int kDims, int kHeadTiles, bool kHasBiases>
 __global__ void __launch_bounds__(kThreads)
     decode(const AttentionJob job, const AttentionParts parts, const int runs_of_heads) {
-  using Work = Decode<T, kDims, kHeadTiles>;
+  using Work = Decode<T, kDims, kHeadTiles, kHasBiases>;
   __shared__ typename Work::Shared shared;
   let_next_begin();
   follow();
@@ -263,29 +287,32 @@ __global__ void __launch_bounds__(kThreads)
   const int t = lane % 4;
   const int heads = static_cast<int>(job.params.heads);
   const int head_dim = static_cast<int>(job.head_dim);
+  const int value_dim = static_cast<int>(job.value_dim);
   const int group = heads / static_cast<int>(job.kv_heads);
   const int kv_head = static_cast<int>(blockIdx.y) / runs_of_heads;
   const int first_of_group = static_cast<int>(blockIdx.y) % runs_of_heads * Work::kHeads;
   const int first_head = kv_head * group + first_of_group;
   const int count = min(group - first_of_group, Work::kHeads);
-  const std::int64_t row = (std::int64_t{sequence.first_row} * heads + first_head) * head_dim;
+  const std::int64_t row = std::int64_t{sequence.first_row} * heads + first_head;
 
   Work work;
-  work.load_queries(job.q + row, count, head_dim, g, t);
+  work.load_queries(job.q + row * head_dim, count, head_dim, g, t);
   const KvPlace place = job.places[blockIdx.z];
-  const std::int64_t head_start = kv_head * place.capacity * head_dim * 2;
-  const std::byte* const keys = place.keys + head_start;
-  const std::byte* const values = place.values + head_start;
+  const std::int64_t head_start = kv_head * place.capacity * 2;
+  const std::byte* const keys = place.keys + head_start * head_dim;
+  const std::byte* const values = place.values + head_start * value_dim;
+  Scoring scoring{job.params.scale, job.params.softcap, job.params.alibi, count, seen.end - 1};
+  if constexpr (kHasBiases) scoring.alibi.slopes += first_head;
   for (int key = begin + warp * kTileKeys; key < end; key += kDecodeGrain) {
-    work.add_keys(keys, values, key, end, head_dim, job.params.scale, job.params.softcap, g, t);
+    work.add_keys(keys, values, key, end, head_dim, value_dim, scoring, g, t);
   }
   work.save(shared, warp, g, t);
   __syncthreads();
 
   // Warps without keys have the maximum -inf, a sum of 0 and sums of 0.
-  for (int i = static_cast<int>(threadIdx.x); i < count * head_dim; i += kThreads) {
-    const int head = i / head_dim;
-    const int dim = i % head_dim;
+  for (int i = static_cast<int>(threadIdx.x); i < count * value_dim; i += kThreads) {
+    const int head = i / value_dim;
+    const int dim = i % value_dim;
     float max = kNoMax;
 #pragma unroll
     for (int w = 0; w < kWarps; ++w) max = fmaxf(max, shared.max[w][head]);
@@ -298,19 +325,20 @@ __global__ void __launch_bounds__(kThreads)
       total += factor * shared.sums[w][head][dim];
     }
     if (parts.splits == 1) {
-      job.out[row + i] = total / sum;
+      job.out[row * value_dim + i] =
+          total / sum_with_sink(sum, max, job.params.sinks, first_head + head);
       continue;
     }
     const std::int64_t part =
         (std::int64_t{blockIdx.z} * heads + first_head + head) * parts.splits + blockIdx.x;
-    parts.sums[part * head_dim + dim] = total;
+    parts.sums[part * value_dim + dim] = total;
     if (dim == 0) parts.stats[part] = {max, sum};
   }
 }
 
-template <typename T, int kDims, int kHeadTiles>
+template <typename T, int kDims, int kHeadTiles, bool kHasBiases = false>
 void launch(const AttentionJob& job, const AttentionParts& parts, const Queue& queue) {
-  constexpr int kHeads = Decode<T, kDims, kHeadTiles>::kHeads;
+  constexpr int kHeads = Decode<T, kDims, kHeadTiles, kHasBiases>::kHeads;
   const std::int64_t group = job.params.heads / job.kv_heads;
   const std::int64_t runs = ceil_div(group, kHeads);
   // gridDim.z ends at 65,535.
@@ -321,20 +349,26 @@ void launch(const AttentionJob& job, const AttentionParts& parts, const Queue& q
     some.places += first;
     some.sequence_count = std::min(kMostSequences, job.sequence_count - first);
     AttentionParts its_parts = parts;
-    its_parts.sums += first * job.params.heads * parts.splits * job.head_dim;
+    its_parts.sums += first * job.params.heads * parts.splits * job.value_dim;
     its_parts.stats += first * job.params.heads * parts.splits;
     const dim3 grid(static_cast<unsigned>(parts.splits), static_cast<unsigned>(job.kv_heads * runs),
                     static_cast<unsigned>(some.sequence_count));
-    launch_following(queue, "attention", decode<T, kDims, kHeadTiles>, grid, kThreads, 0, some,
-                     its_parts, static_cast<int>(runs));
+    launch_following(queue, "attention", decode<T, kDims, kHeadTiles, kHasBiases>, grid, kThreads,
+                     0, some, its_parts, static_cast<int>(runs));
   }
 }
 
 template <typename T>
 void launch_for(const AttentionJob& job, const AttentionParts& parts, const Queue& queue) {
-  const bool is_wide = decode_heads_per_block(job.head_dim, job.params.heads / job.kv_heads) > 8;
-  if (job.head_dim > 128) return launch<T, 256, 1>(job, parts, queue);
-  if (job.head_dim > 64) {
+  const bool is_wide = decode_heads_per_block(job) > 8;
+  const std::int64_t dims = std::max(job.head_dim, job.value_dim);
+  if (job.params.alibi.slopes != nullptr) {
+    if (dims > 128) return launch<T, 256, 1, true>(job, parts, queue);
+    if (dims > 64) return launch<T, 128, 1, true>(job, parts, queue);
+    return launch<T, 64, 1, true>(job, parts, queue);
+  }
+  if (dims > 128) return launch<T, 256, 1>(job, parts, queue);
+  if (dims > 64) {
     return is_wide ? launch<T, 128, 2>(job, parts, queue) : launch<T, 128, 1>(job, parts, queue);
   }
   return is_wide ? launch<T, 64, 2>(job, parts, queue) : launch<T, 64, 1>(job, parts, queue);
@@ -342,8 +376,11 @@ void launch_for(const AttentionJob& job, const AttentionParts& parts, const Queu
 
 }  // namespace
 
-int decode_heads_per_block(std::int64_t head_dim, std::int64_t group) {
-  return group > 8 && head_dim <= 128 ? 16 : 8;
+int decode_heads_per_block(const AttentionJob& job) {
+  const std::int64_t group = job.params.heads / job.kv_heads;
+  const bool has_room =
+      std::max(job.head_dim, job.value_dim) <= 128 && job.params.alibi.slopes == nullptr;
+  return group > 8 && has_room ? 16 : 8;
 }
 
 void attention_decode(const AttentionJob& job, const AttentionParts& parts, const Queue& queue) {

@@ -1,4 +1,4 @@
-// Attention in float32 on ordinary cores, for any dtype of the cache, any head_dim and alignment. A
+// Attention in float32 on ordinary cores, for any dtype of the cache, any width and alignment. A
 // block takes a few rows of one sequence and kv head (tokens and the query heads that share it) and
 // walks over tiles of 32 keys with an online softmax: its warps share the keys of a tile, then its
 // threads share the dims of the values.
@@ -8,6 +8,7 @@
 
 #include "cuda/check.h"
 #include "kernels/attention_cuda_paths.h"
+#include "kernels/kv_rows_cuda.h"
 
 namespace shoehorn::cuda {
 namespace {
@@ -18,8 +19,9 @@ constexpr int kTileKeys = kWarp;  // a lane a key in the softmax
 static_assert(kPlainGrain == kTileKeys);
 
 template <int kRows>
-std::size_t shared_bytes(std::int64_t head_dim) {
-  return sizeof(float) * static_cast<std::size_t>(kRows * (2 * head_dim + kTileKeys + 2));
+std::size_t shared_bytes(const AttentionJob& job) {
+  const std::int64_t widths = job.head_dim + job.value_dim;
+  return sizeof(float) * static_cast<std::size_t>(kRows * (widths + kTileKeys + 2));
 }
 
 // Grid: runs of rows, kv heads times splits, sequences.
@@ -30,6 +32,7 @@ __global__ void __launch_bounds__(kThreads)
   const SequenceRows sequence = job.sequences[blockIdx.z];
   const int heads = static_cast<int>(job.params.heads);
   const int d = static_cast<int>(job.head_dim);
+  const int v = static_cast<int>(job.value_dim);
   const int group = heads / static_cast<int>(job.kv_heads);
   const int first_row = static_cast<int>(blockIdx.x) * kRows;
   const int rows = min(kRows, sequence.rows * group - first_row);
@@ -45,30 +48,31 @@ __global__ void __launch_bounds__(kThreads)
   if (begin >= end) return;
 
   float* const q = plain_shared;                      // [kRows, d]
-  float* const sums = q + kRows * d;                  // [kRows, d]
-  float* const scores = sums + kRows * d;             // [kRows, kTileKeys]
+  float* const sums = q + kRows * d;                  // [kRows, v]
+  float* const scores = sums + kRows * v;             // [kRows, kTileKeys]
   float* const factors = scores + kRows * kTileKeys;  // [kRows]
   float* const totals = factors + kRows;              // [kRows]
-  const auto row_start = [&](int r) {
-    const int row = first_row + r;
-    return ((std::int64_t{sequence.first_row} + row / group) * heads + kv_head * group +
-            row % group) *
-           d;
+  const auto head_of = [&](int r) { return kv_head * group + (first_row + r) % group; };
+  // Of q and out, counting heads.
+  const auto row_of = [&](int r) {
+    return (std::int64_t{sequence.first_row} + (first_row + r) / group) * heads + head_of(r);
   };
   for (int r = 0; r < kRows; ++r) {
     for (int i = static_cast<int>(threadIdx.x); i < d; i += kThreads) {
-      q[r * d + i] = r < rows ? job.q[row_start(r) + i] : 0.0F;
-      sums[r * d + i] = 0;
+      q[r * d + i] = r < rows ? job.q[row_of(r) * d + i] : 0.0F;
     }
   }
+  for (int i = static_cast<int>(threadIdx.x); i < kRows * v; i += kThreads) sums[i] = 0;
   __syncthreads();
 
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const KvPlace place = job.places[blockIdx.z];
-  const std::int64_t head_start = kv_head * place.capacity * d;
-  const T* const keys = reinterpret_cast<const T*>(place.keys) + head_start;
-  const T* const values = reinterpret_cast<const T*>(place.values) + head_start;
+  const std::int64_t key_bytes = kv_row_bytes<T>(d);
+  const std::int64_t value_bytes = kv_row_bytes<T>(v);
+  const std::int64_t head_start = kv_head * place.capacity;
+  const std::byte* const keys = place.keys + head_start * key_bytes;
+  const std::byte* const values = place.values + head_start * value_bytes;
   // Rows of this warp in the softmax: warp, warp + kWarps, ...
   constexpr int kOwnRows = (kRows + kWarps - 1) / kWarps;
   float max[kOwnRows];
@@ -81,10 +85,10 @@ __global__ void __launch_bounds__(kThreads)
   for (int key = begin; key < end; key += kTileKeys) {
     const int count = min(kTileKeys, end - key);
     for (int j = warp; j < count; j += kWarps) {
-      const T* const row = keys + std::int64_t{key + j} * d;
+      const KvRow<T> row(keys + (key + j) * key_bytes);
       float dots[kRows] = {};
       for (int i = lane; i < d; i += kWarp) {
-        const float k = to_float(row[i]);
+        const float k = row[i];
 #pragma unroll
         for (int r = 0; r < kRows; ++r) dots[r] += q[r * d + i] * k;
       }
@@ -101,10 +105,15 @@ __global__ void __launch_bounds__(kThreads)
       if (r >= rows) continue;
       const KeyRange seen = keys_seen(sequence, (first_row + r) / group, window);
       const bool is_seen = lane < count && key + lane >= seen.first && key + lane < seen.end;
-      const float score = is_seen ? scaled_score(scores[r * kTileKeys + lane], job.params.scale,
-                                                 job.params.softcap) *
-                                        kLog2E
-                                  : kNoMax;
+      float score = kNoMax;
+      if (is_seen) {
+        score = scaled_score(scores[r * kTileKeys + lane], job.params.scale, job.params.softcap);
+        const Alibi& alibi = job.params.alibi;
+        if (alibi.slopes != nullptr) {
+          score += alibi_bias(alibi, alibi.slopes[head_of(r)], key + lane, seen.end - 1);
+        }
+        score *= kLog2E;
+      }
       float largest = score;
 #pragma unroll
       for (int distance = kWarp / 2; distance > 0; distance /= 2) {
@@ -121,14 +130,14 @@ __global__ void __launch_bounds__(kThreads)
       if (lane == 0) factors[r] = factor;
     }
     __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < d; i += kThreads) {
+    for (int i = static_cast<int>(threadIdx.x); i < v; i += kThreads) {
       float totals_of_dim[kRows];
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
-        totals_of_dim[r] = r < rows ? sums[r * d + i] * factors[r] : 0.0F;
+        totals_of_dim[r] = r < rows ? sums[r * v + i] * factors[r] : 0.0F;
       }
       for (int j = 0; j < count; ++j) {
-        const float value = to_float(values[std::int64_t{key + j} * d + i]);
+        const float value = KvRow<T>(values + (key + j) * value_bytes)[i];
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
           // Rows beyond the last have scores that no softmax has made weights of.
@@ -136,7 +145,7 @@ __global__ void __launch_bounds__(kThreads)
         }
       }
 #pragma unroll
-      for (int r = 0; r < kRows; ++r) sums[r * d + i] = totals_of_dim[r];
+      for (int r = 0; r < kRows; ++r) sums[r * v + i] = totals_of_dim[r];
     }
     __syncthreads();
   }
@@ -145,22 +154,22 @@ __global__ void __launch_bounds__(kThreads)
   for (int own = 0; own < kOwnRows; ++own) {
     const int r = own * kWarps + warp;
     if (r >= rows || lane != 0) continue;
-    totals[r] = sum[own];
-    if (parts.splits > 1) {
-      const int head = kv_head * group + first_row + r;  // one token: a row is a head
-      parts.stats[(std::int64_t{blockIdx.z} * heads + head) * parts.splits + split] = {max[own],
-                                                                                       sum[own]};
+    if (parts.splits == 1) {
+      totals[r] = sum_with_sink(sum[own], max[own], job.params.sinks, head_of(r));
+    } else {
+      parts.stats[(std::int64_t{blockIdx.z} * heads + head_of(r)) * parts.splits + split] = {
+          max[own], sum[own]};
     }
   }
   __syncthreads();
   for (int r = 0; r < rows; ++r) {
-    for (int i = static_cast<int>(threadIdx.x); i < d; i += kThreads) {
+    for (int i = static_cast<int>(threadIdx.x); i < v; i += kThreads) {
       if (parts.splits == 1) {
-        job.out[row_start(r) + i] = sums[r * d + i] / totals[r];
+        job.out[row_of(r) * v + i] = sums[r * v + i] / totals[r];
       } else {
-        const int head = kv_head * group + first_row + r;
-        const std::int64_t part = (std::int64_t{blockIdx.z} * heads + head) * parts.splits + split;
-        parts.sums[part * d + i] = sums[r * d + i];
+        const std::int64_t part =
+            (std::int64_t{blockIdx.z} * heads + head_of(r)) * parts.splits + split;
+        parts.sums[part * v + i] = sums[r * v + i];
       }
     }
   }
@@ -168,7 +177,7 @@ __global__ void __launch_bounds__(kThreads)
 
 template <typename T, int kRows>
 bool launch(const AttentionJob& job, const AttentionParts& parts, const Queue& queue) {
-  const std::size_t bytes = shared_bytes<kRows>(job.head_dim);
+  const std::size_t bytes = shared_bytes<kRows>(job);
   if (bytes > queue.card().shared_bytes_per_block) return false;
   check(cudaFuncSetAttribute(plain<T, kRows>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              static_cast<int>(bytes)),
@@ -182,7 +191,7 @@ bool launch(const AttentionJob& job, const AttentionParts& parts, const Queue& q
     some.places += first;
     some.sequence_count = std::min(kMostSequences, job.sequence_count - first);
     AttentionParts its_parts = parts;
-    its_parts.sums += first * job.params.heads * parts.splits * job.head_dim;
+    its_parts.sums += first * job.params.heads * parts.splits * job.value_dim;
     its_parts.stats += first * job.params.heads * parts.splits;
     const dim3 grid(static_cast<unsigned>(ceil_div(job.most_rows * group, kRows)),
                     static_cast<unsigned>(job.kv_heads * parts.splits),
@@ -205,6 +214,7 @@ bool attention_plain(const AttentionJob& job, const AttentionParts& parts, const
   switch (job.dtype) {
     case DType::kF16: return launch_for<__half>(job, parts, queue);
     case DType::kBF16: return launch_for<__nv_bfloat16>(job, parts, queue);
+    case DType::kI8: return launch_for<std::int8_t>(job, parts, queue);
     default: return launch_for<float>(job, parts, queue);
   }
 }

@@ -21,14 +21,27 @@ constexpr int kRows = 16 * kWarps;
 
 // Shared memory in units of 16 bytes. Rows are an odd number of them apart, so that the 8 rows that
 // ldmatrix reads at once lie in different banks.
-template <int kDims>
+struct RowLayout {
+  int chunks;  // of 16 bytes
+  int stride;
+};
+
+constexpr RowLayout row_layout(int dims) {
+  const int chunks = dims / 8;
+  return {chunks, chunks % 2 == 0 ? chunks + 1 : chunks};
+}
+
+// kDims, kValueDims: head_dim and value_dim, rounded up. Up to 128 dims both are the same, so that
+// keys and values share the arithmetic of addresses.
+template <int kDims, int kValueDims>
 struct Layout {
-  static constexpr int kChunks = kDims / 8;
-  static constexpr int kStride = kChunks % 2 == 0 ? kChunks + 1 : kChunks;
+  static constexpr RowLayout kKey = row_layout(kDims);  // and query
+  static constexpr RowLayout kValue = row_layout(kValueDims);
+  static constexpr bool kWidthsDiffer = kDims > 128;
   static constexpr int kKeys = kDims <= 128 ? 64 : 32;
-  static constexpr int kTile = kKeys * kStride;
-  static constexpr int kStage = 2 * kTile;  // keys, then values
-  static constexpr int kQueries = kRows * kStride;
+  static constexpr int kKeyTile = kKeys * kKey.stride;
+  static constexpr int kStage = kKeyTile + kKeys * kValue.stride;  // keys, then values
+  static constexpr int kQueries = kRows * kKey.stride;
   // Queries stay in registers where those suffice; they pass through the second stage then.
   static constexpr bool kQueriesInRegisters = kDims <= 128;
   static_assert(!kQueriesInRegisters || kQueries <= kStage);
@@ -42,18 +55,18 @@ struct Tile {
   int end_row;
   int group;
   int head_dim;
+  int value_dim;
   int begin_key;  // a multiple of kKeys
   int end_key;
 };
 
 // The rows of the block as numbers of 16 bits, zero beyond the sequence and head_dim.
-template <typename T, int kDims>
+template <typename T, typename L>
 __device__ void load_queries(const float* q, std::int64_t token_stride, const Tile& tile,
                              float sign, uint4* to) {
-  using L = Layout<kDims>;
-  for (int i = static_cast<int>(threadIdx.x); i < kRows * L::kChunks; i += kThreads) {
-    const int r = i / L::kChunks;
-    const int chunk = i % L::kChunks;
+  for (int i = static_cast<int>(threadIdx.x); i < kRows * L::kKey.chunks; i += kThreads) {
+    const int r = i / L::kKey.chunks;
+    const int chunk = i % L::kKey.chunks;
     const int row = tile.first_row + r;
     uint4 packed{0, 0, 0, 0};
     if (row < tile.end_row && 8 * chunk < tile.head_dim) {
@@ -66,38 +79,54 @@ __device__ void load_queries(const float* q, std::int64_t token_stride, const Ti
       };
       packed = {pair(a.x, a.y), pair(a.z, a.w), pair(b.x, b.y), pair(b.z, b.w)};
     }
-    to[r * L::kStride + chunk] = packed;
+    to[r * L::kKey.stride + chunk] = packed;
   }
 }
 
-// Starts copying keys key .. key + kKeys - 1 of both caches, zeros from end_key on.
-template <int kDims>
+// Starts copying rows key .. key + kKeys - 1 of caches that are as wide, one tile behind the other,
+// zeros from end_key on.
+template <int kKeys, int kChunks, int kStride, int kCaches>
+__device__ void start_rows(const std::byte* const (&caches)[kCaches], int width, int key,
+                           int end_key, std::uint32_t to) {
+  const std::int64_t row_bytes = 2 * std::int64_t{width};
+#pragma unroll
+  for (int begin = 0; begin < kKeys * kChunks; begin += kThreads) {
+    const int i = begin + static_cast<int>(threadIdx.x);
+    if (kKeys * kChunks % kThreads != 0 && i >= kKeys * kChunks) break;
+    const int r = i / kChunks;
+    const int chunk = i % kChunks;
+    const bool is_there = key + r < end_key && 8 * chunk < width;
+    const std::int64_t from = is_there ? (key + r) * row_bytes + 16 * chunk : 0;
+    const std::uint32_t at = to + 16 * static_cast<std::uint32_t>(r * kStride + chunk);
+#pragma unroll
+    for (int cache = 0; cache < kCaches; ++cache) {
+      copy_16_or_zero(at + 16 * kKeys * kStride * cache, caches[cache] + from, is_there);
+    }
+  }
+}
+
+template <typename L>
 __device__ void start_tile(const std::byte* keys, const std::byte* values, const Tile& tile,
                            int key, std::uint32_t to) {
-  using L = Layout<kDims>;
-  const std::int64_t row_bytes = 2 * std::int64_t{tile.head_dim};
-#pragma unroll
-  for (int begin = 0; begin < L::kKeys * L::kChunks; begin += kThreads) {
-    const int i = begin + static_cast<int>(threadIdx.x);
-    if (L::kKeys * L::kChunks % kThreads != 0 && i >= L::kKeys * L::kChunks) break;
-    const int r = i / L::kChunks;
-    const int chunk = i % L::kChunks;
-    const bool is_there = key + r < tile.end_key && 8 * chunk < tile.head_dim;
-    const std::int64_t from = is_there ? (key + r) * row_bytes + 16 * chunk : 0;
-    const std::uint32_t at = to + 16 * static_cast<std::uint32_t>(r * L::kStride + chunk);
-    copy_16_or_zero(at, keys + from, is_there);
-    copy_16_or_zero(at + 16 * L::kTile, values + from, is_there);
+  if constexpr (L::kWidthsDiffer) {
+    start_rows<L::kKeys, L::kKey.chunks, L::kKey.stride>({keys}, tile.head_dim, key, tile.end_key,
+                                                         to);
+    start_rows<L::kKeys, L::kValue.chunks, L::kValue.stride>({values}, tile.value_dim, key,
+                                                             tile.end_key, to + 16 * L::kKeyTile);
+  } else {
+    start_rows<L::kKeys, L::kKey.chunks, L::kKey.stride>({keys, values}, tile.head_dim, key,
+                                                         tile.end_key, to);
   }
 }
 
 // The 16 rows of a warp. A lane holds parts of rows g and g + 8.
-template <typename T, int kDims>
+template <typename T, int kDims, int kValueDims>
 struct Rows {
-  using L = Layout<kDims>;
+  using L = Layout<kDims, kValueDims>;
   static constexpr int kSteps = kDims / 16;
 
   std::uint32_t q[L::kQueriesInRegisters ? kSteps : 1][4];
-  float sums[kDims / 8][4] = {};
+  float sums[kValueDims / 8][4] = {};
   float max[2] = {kNoMax, kNoMax};
   float sum[2] = {0, 0};  // of this lane's keys
   int last_key[2];        // that the row sees
@@ -109,7 +138,7 @@ struct Rows {
     // Matrices: keys 0-7 and 8-15 of 16, each with dims 0-7 and 8-15 of 16.
     const int row = lane / 16 * 8 + lane % 8;
     const std::uint32_t at =
-        keys + 16 * static_cast<std::uint32_t>(row * L::kStride + lane / 8 % 2);
+        keys + 16 * static_cast<std::uint32_t>(row * L::kKey.stride + lane / 8 % 2);
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
       std::uint32_t a[4];
@@ -122,9 +151,22 @@ struct Rows {
 #pragma unroll
       for (int n = 0; n < L::kKeys / 16; ++n) {
         std::uint32_t b[4];
-        load_matrices(b, at + 16 * static_cast<std::uint32_t>(16 * n * L::kStride + 2 * step));
+        load_matrices(b, at + 16 * static_cast<std::uint32_t>(16 * n * L::kKey.stride + 2 * step));
         mma_16x8x16<T>(scores[2 * n], a, b[0], b[1]);
         mma_16x8x16<T>(scores[2 * n + 1], a, b[2], b[3]);
+      }
+    }
+  }
+
+  // `slopes`: of the heads of both rows. The last key that a row sees is its own.
+  __device__ void add_biases(float (&scores)[L::kKeys / 8][4], const Alibi& alibi,
+                             const float (&slopes)[2], int key, int t) const {
+#pragma unroll
+    for (int n = 0; n < L::kKeys / 8; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int at = key + 8 * n + 2 * t + i % 2;
+        scores[n][i] += alibi_bias(alibi, slopes[i / 2], at, last_key[i / 2]);
       }
     }
   }
@@ -167,7 +209,7 @@ struct Rows {
       }
       sum[half] = sum[half] * factor + added;
 #pragma unroll
-      for (int n = 0; n < kDims / 8; ++n) {
+      for (int n = 0; n < kValueDims / 8; ++n) {
         sums[n][2 * half] *= factor;
         sums[n][2 * half + 1] *= factor;
       }
@@ -178,7 +220,8 @@ struct Rows {
                              int lane) {
     // Matrices: dims 0-7 and 8-15 of 16, each with keys 0-7 and 8-15 of 16.
     const int row = lane / 8 % 2 * 8 + lane % 8;
-    const std::uint32_t at = values + 16 * static_cast<std::uint32_t>(row * L::kStride + lane / 16);
+    const std::uint32_t at =
+        values + 16 * static_cast<std::uint32_t>(row * L::kValue.stride + lane / 16);
 #pragma unroll
     for (int n = 0; n < L::kKeys / 16; ++n) {
       // What a product leaves behind is laid out as the left operand of the next takes it.
@@ -188,10 +231,10 @@ struct Rows {
           pack_pair<T>(first[0], first[1]), pack_pair<T>(first[2], first[3]),
           pack_pair<T>(second[0], second[1]), pack_pair<T>(second[2], second[3])};
 #pragma unroll
-      for (int step = 0; step < kSteps; ++step) {
+      for (int step = 0; step < kValueDims / 16; ++step) {
         std::uint32_t b[4];
         load_matrices_transposed(
-            b, at + 16 * static_cast<std::uint32_t>(16 * n * L::kStride + 2 * step));
+            b, at + 16 * static_cast<std::uint32_t>(16 * n * L::kValue.stride + 2 * step));
         mma_16x8x16<T>(sums[2 * step], a, b[0], b[1]);
         mma_16x8x16<T>(sums[2 * step + 1], a, b[2], b[3]);
       }
@@ -199,9 +242,9 @@ struct Rows {
   }
 };
 
-template <typename T, int kDims>
+template <typename T, int kDims, int kValueDims, bool kHasBiases>
 __global__ void __launch_bounds__(kThreads) prefill(const AttentionJob job) {
-  using L = Layout<kDims>;
+  using L = Layout<kDims, kValueDims>;
   extern __shared__ uint4 shared[];
   const SequenceRows sequence = job.sequences[blockIdx.z];
   const int heads = static_cast<int>(job.params.heads);
@@ -210,6 +253,7 @@ __global__ void __launch_bounds__(kThreads) prefill(const AttentionJob job) {
   Tile tile;
   tile.group = heads / kv_heads;
   tile.head_dim = static_cast<int>(job.head_dim);
+  tile.value_dim = L::kWidthsDiffer ? static_cast<int>(job.value_dim) : tile.head_dim;
   // The last rows see the most keys: longest work first.
   tile.first_row = static_cast<int>(gridDim.x / kv_heads - 1 - blockIdx.x / kv_heads) * kRows;
   tile.end_row = min(tile.first_row + kRows, sequence.rows * tile.group);
@@ -223,49 +267,53 @@ __global__ void __launch_bounds__(kThreads) prefill(const AttentionJob job) {
   tile.end_key = last_seen.end;
 
   const KvPlace place = job.places[blockIdx.z];
-  const std::int64_t head_start = 2 * kv_head * place.capacity * tile.head_dim;
-  const std::byte* const keys = place.keys + head_start;
-  const std::byte* const values = place.values + head_start;
+  const std::int64_t head_start = 2 * kv_head * place.capacity;
+  const std::byte* const keys = place.keys + head_start * tile.head_dim;
+  const std::byte* const values = place.values + head_start * tile.value_dim;
   const std::uint32_t stages = shared_address(shared);
-  start_tile<kDims>(keys, values, tile, tile.begin_key, stages);
+  start_tile<L>(keys, values, tile, tile.begin_key, stages);
   commit_copies();
 
   // A negative scale turns the queries round, so that a larger product is a larger score.
   const float softcap = job.params.softcap;
   const float scale = job.params.scale;
   const std::int64_t token_stride = std::int64_t{heads} * tile.head_dim;
-  const std::int64_t start =
-      sequence.first_row * token_stride + std::int64_t{kv_head} * tile.group * tile.head_dim;
+  const std::int64_t first_head = std::int64_t{sequence.first_row} * heads + kv_head * tile.group;
   constexpr int kQueriesAt = L::kQueriesInRegisters ? L::kStage : 2 * L::kStage;
-  load_queries<T, kDims>(job.q + start, token_stride, tile, scale < 0 ? -1.0F : 1.0F,
-                         shared + kQueriesAt);
+  load_queries<T, L>(job.q + first_head * tile.head_dim, token_stride, tile,
+                     scale < 0 ? -1.0F : 1.0F, shared + kQueriesAt);
   __syncthreads();
 
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int g = lane / 4;
   const int t = lane % 4;
-  Rows<T, kDims> rows;
+  Rows<T, kDims, kValueDims> rows;
   // Matrices: rows 0-7 and 8-15, then the same with dims 8-15 of 16.
   const std::uint32_t queries =
-      stages + 16 * static_cast<std::uint32_t>(kQueriesAt + (16 * warp + lane % 16) * L::kStride +
-                                               lane / 16);
+      stages + 16 * static_cast<std::uint32_t>(
+                        kQueriesAt + (16 * warp + lane % 16) * L::kKey.stride + lane / 16);
   if constexpr (L::kQueriesInRegisters) {
 #pragma unroll
-    for (int step = 0; step < Rows<T, kDims>::kSteps; ++step) {
+    for (int step = 0; step < rows.kSteps; ++step) {
       load_matrices(rows.q[step], queries + 32 * static_cast<std::uint32_t>(step));
     }
     __syncthreads();
   }
+  float slopes[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int row = min(tile.first_row + 16 * warp + 8 * half + g, tile.end_row - 1);
     const KeyRange seen = keys_seen(sequence, row / tile.group, window);
     rows.first_key[half] = seen.first;
     rows.last_key[half] = seen.end - 1;
+    if constexpr (kHasBiases) {
+      slopes[half] = job.params.alibi.slopes[kv_head * tile.group + row % tile.group];
+    }
   }
 
-  const float unit = softcap > 0 ? kLog2E : fabsf(scale) * kLog2E;
+  const bool is_scaled_later = softcap <= 0 && !kHasBiases;
+  const float unit = is_scaled_later ? fabsf(scale) * kLog2E : kLog2E;
   std::uint32_t stage = 0;
   for (int key = tile.begin_key; key < tile.end_key; key += L::kKeys) {
     constexpr std::uint32_t kStageBytes = 16 * L::kStage;
@@ -273,23 +321,25 @@ __global__ void __launch_bounds__(kThreads) prefill(const AttentionJob job) {
     // This tile is there for all warps, and none is still at the one before, whose place is free.
     __syncthreads();
     if (key + L::kKeys < tile.end_key) {
-      start_tile<kDims>(keys, values, tile, key + L::kKeys, stages + (kStageBytes - stage));
+      start_tile<L>(keys, values, tile, key + L::kKeys, stages + (kStageBytes - stage));
       commit_copies();
     }
 
     float scores[L::kKeys / 8][4] = {};
     rows.multiply_keys(queries, stages + stage, lane, scores);
-    if (softcap > 0) {
+    if (!is_scaled_later) {
 #pragma unroll
       for (int n = 0; n < L::kKeys / 8; ++n) {
 #pragma unroll
-        for (int i = 0; i < 4; ++i)
+        for (int i = 0; i < 4; ++i) {
           scores[n][i] = scaled_score(scores[n][i], fabsf(scale), softcap);
+        }
       }
     }
+    if constexpr (kHasBiases) rows.add_biases(scores, job.params.alibi, slopes, key, t);
     if (key + L::kKeys > first_seen.end || key < last_seen.first) rows.hide(scores, key, t);
     rows.softmax_step(scores, unit);
-    rows.add_values(scores, stages + stage + 16 * L::kTile, lane);
+    rows.add_values(scores, stages + stage + 16 * L::kKeyTile, lane);
     stage = kStageBytes - stage;
   }
 
@@ -300,12 +350,15 @@ __global__ void __launch_bounds__(kThreads) prefill(const AttentionJob job) {
     sum += __shfl_xor_sync(kAllLanes, sum, 2);
     const int row = tile.first_row + 16 * warp + 8 * half + g;
     if (row >= tile.end_row) continue;
-    const float factor = 1.0F / sum;
-    float* const to = job.out + start + row / tile.group * token_stride +
-                      row % tile.group * tile.head_dim + 2 * t;
+    const int head = row % tile.group;
+    const float factor = 1.0F / sum_with_sink(sum, rows.max[half] * unit, job.params.sinks,
+                                              kv_head * tile.group + head);
+    float* const to =
+        job.out + (first_head + std::int64_t{row / tile.group} * heads + head) * tile.value_dim +
+        2 * t;
 #pragma unroll
-    for (int n = 0; n < kDims / 8; ++n) {
-      if (8 * n < tile.head_dim) {
+    for (int n = 0; n < kValueDims / 8; ++n) {
+      if (8 * n < tile.value_dim) {
         *reinterpret_cast<float2*>(to + 8 * n) = {rows.sums[n][2 * half] * factor,
                                                   rows.sums[n][2 * half + 1] * factor};
       }
@@ -313,11 +366,12 @@ __global__ void __launch_bounds__(kThreads) prefill(const AttentionJob job) {
   }
 }
 
-template <typename T, int kDims>
-bool launch(const AttentionJob& job, const Queue& queue) {
-  constexpr std::size_t kBytes = Layout<kDims>::kBytes;
+template <typename T, int kDims, int kValueDims, bool kHasBiases>
+bool launch_kernel(const AttentionJob& job, const Queue& queue) {
+  constexpr std::size_t kBytes = Layout<kDims, kValueDims>::kBytes;
   if (kBytes > queue.card().shared_bytes_per_block) return false;
-  check(cudaFuncSetAttribute(prefill<T, kDims>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+  const auto kernel = prefill<T, kDims, kValueDims, kHasBiases>;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              static_cast<int>(kBytes)),
         "cudaFuncSetAttribute", queue.ordinal());
   const std::int64_t group = job.params.heads / job.kv_heads;
@@ -331,18 +385,29 @@ bool launch(const AttentionJob& job, const Queue& queue) {
     some.sequence_count = std::min(kMostSequences, job.sequence_count - first);
     const dim3 grid(static_cast<unsigned>(tiles * job.kv_heads), 1,
                     static_cast<unsigned>(some.sequence_count));
-    prefill<T, kDims><<<grid, kThreads, kBytes, queue.stream()>>>(some);
+    kernel<<<grid, kThreads, kBytes, queue.stream()>>>(some);
     check_launch(queue, "attention");
   }
   return true;
 }
 
+template <typename T, int kDims, int kValueDims = kDims>
+bool launch(const AttentionJob& job, const Queue& queue) {
+  return job.params.alibi.slopes != nullptr
+             ? launch_kernel<T, kDims, kValueDims, true>(job, queue)
+             : launch_kernel<T, kDims, kValueDims, false>(job, queue);
+}
+
 template <typename T>
 bool launch_for(const AttentionJob& job, const Queue& queue) {
-  if (job.head_dim <= 64) return launch<T, 64>(job, queue);
-  if (job.head_dim <= 80) return launch<T, 80>(job, queue);
-  if (job.head_dim <= 96) return launch<T, 96>(job, queue);
-  if (job.head_dim <= 128) return launch<T, 128>(job, queue);
+  if (job.head_dim == job.value_dim) {
+    if (job.head_dim <= 64) return launch<T, 64>(job, queue);
+    if (job.head_dim <= 80) return launch<T, 80>(job, queue);
+    if (job.head_dim <= 96) return launch<T, 96>(job, queue);
+    if (job.head_dim <= 128) return launch<T, 128>(job, queue);
+  }
+  // Latent attention: DeepSeek's keys are half as wide again as its values.
+  if (job.head_dim <= 192 && job.value_dim <= 128) return launch<T, 192, 128>(job, queue);
   return launch<T, 256>(job, queue);
 }
 

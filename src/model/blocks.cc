@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kernels/attention_cuda.h"
+#include "kernels/kv_rows.h"
 #include "kernels/linear.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
@@ -151,7 +152,8 @@ cuda::AttentionJob card_job(const AttentionParams& params, const Pass& pass, std
                             const Heads& heads, Device device, const cuda::KvPlace* places) {
   const auto& sequences = pass.batch().sequences;
   const KvCacheView cache = sequences.front().kv->layer(layer);
-  require_card_kernel(params, cache);
+  AttentionParams on_card = params;
+  if (params.alibi.slopes != nullptr) on_card.alibi.slopes = pass.alibi_slopes(device);
   return {.q = heads.q.data(),
           .k = heads.k.data(),
           .v = heads.v.data(),
@@ -165,7 +167,8 @@ cuda::AttentionJob card_job(const AttentionParams& params, const Pass& pass, std
           .dtype = cache.dtype,
           .kv_heads = cache.kv_heads,
           .head_dim = cache.head_dim,
-          .params = params};
+          .value_dim = cache.value_width(),
+          .params = on_card};
 }
 
 void attend_on_host(const AttentionParams& params, const Pass& pass, std::int64_t layer,
@@ -209,24 +212,31 @@ struct BroughtCache {
   std::byte* values = nullptr;
 
   std::int64_t positions() const { return start + count; }
-  std::size_t row_bytes() const { return packed_bytes(host.dtype, host.head_dim).value(); }
-  std::size_t bytes_each() const {
-    return packed_bytes(host.dtype, host.kv_heads * positions() * host.head_dim).value();
-  }
+  std::size_t key_bytes() const { return bytes_of(host.head_dim); }
+  std::size_t value_bytes() const { return bytes_of(host.value_width()); }
   /// Positions [first, first + n) of every head.
   void copy(const cuda::Queue& queue, std::int64_t first, std::int64_t n, bool to_card) const {
-    const std::size_t host_stride = static_cast<std::size_t>(host.capacity) * row_bytes();
-    const std::size_t card_stride = static_cast<std::size_t>(positions()) * row_bytes();
-    const std::size_t offset = static_cast<std::size_t>(first) * row_bytes();
-    const cuda::StridedRuns runs{.run_bytes = static_cast<std::size_t>(n) * row_bytes(),
+    copy_rows(queue, host.keys, keys, host.head_dim, first, n, to_card);
+    copy_rows(queue, host.values, values, host.value_width(), first, n, to_card);
+  }
+
+ private:
+  std::size_t bytes_of(std::int64_t width) const {
+    return static_cast<std::size_t>(host.kv_heads * positions()) * kv_row_bytes(host.dtype, width);
+  }
+  void copy_rows(const cuda::Queue& queue, std::byte* there, std::byte* here, std::int64_t width,
+                 std::int64_t first, std::int64_t n, bool to_card) const {
+    const std::size_t row_bytes = kv_row_bytes(host.dtype, width);
+    const std::size_t host_stride = static_cast<std::size_t>(host.capacity) * row_bytes;
+    const std::size_t card_stride = static_cast<std::size_t>(positions()) * row_bytes;
+    const std::size_t offset = static_cast<std::size_t>(first) * row_bytes;
+    const cuda::StridedRuns runs{.run_bytes = static_cast<std::size_t>(n) * row_bytes,
                                  .count = static_cast<std::size_t>(host.kv_heads),
                                  .to_stride = to_card ? card_stride : host_stride,
                                  .from_stride = to_card ? host_stride : card_stride};
-    for (const auto& [there, here] : {std::pair{host.keys, keys}, std::pair{host.values, values}}) {
-      std::byte* const to = to_card ? here : there;
-      const std::byte* const from = to_card ? there : here;
-      cuda::copy_runs_async(queue, to + offset, from + offset, runs);
-    }
+    std::byte* const to = to_card ? here : there;
+    const std::byte* const from = to_card ? there : here;
+    cuda::copy_runs_async(queue, to + offset, from + offset, runs);
   }
 };
 
@@ -242,18 +252,18 @@ bool attend_brought(const AttentionParams& params, const Pass& pass, std::int64_
     caches.push_back({.host = sequence.kv->layer(layer),
                       .start = sequence.start,
                       .count = static_cast<std::int64_t>(sequence.ids.size())});
-    bytes += 2 * (caches.back().bytes_each() + 64);
+    bytes += caches.back().key_bytes() + caches.back().value_bytes() + 2 * std::size_t{64};
   }
   const std::size_t kernels = cuda::attention_workspace_bytes(
       pass.rows(), static_cast<std::int64_t>(caches.size()), pass.most_positions(), params.heads,
-      caches.front().host.head_dim);
+      caches.front().host.value_width());
   const std::size_t table_bytes = caches.size() * sizeof(cuda::KvPlace) + 64;
   if (ctx.workspace.size() - ctx.workspace.mark() < bytes + kernels + table_bytes) return false;
 
   std::vector<cuda::KvPlace> places;
   for (BroughtCache& cache : caches) {
-    cache.keys = ctx.workspace.take<std::byte>(cache.bytes_each()).data();
-    cache.values = ctx.workspace.take<std::byte>(cache.bytes_each()).data();
+    cache.keys = ctx.workspace.take<std::byte>(cache.key_bytes()).data();
+    cache.values = ctx.workspace.take<std::byte>(cache.value_bytes()).data();
     places.push_back({cache.keys, cache.values, cache.positions()});
     cache.copy(*ctx.queue, 0, cache.start, /*to_card=*/true);
   }
@@ -278,9 +288,7 @@ void attend(const AttentionParams& params, const Pass& pass, std::int64_t layer,
   ExecContext& ctx = runtime.on(home);
   const Heads heads{q, k, v, out};
   if (home == device) return attend_here(params, pass, layer, heads, device, ctx);
-  const bool can_come = home.kind != DeviceKind::kCuda && device.kind == DeviceKind::kCuda &&
-                        !params.is_for_host_only() && k.size() == v.size() &&
-                        pass.batch().sequences.front().kv->layer(layer).dtype != DType::kI8;
+  const bool can_come = home.kind != DeviceKind::kCuda && device.kind == DeviceKind::kCuda;
   if (can_come && pass.most_rows() >= kRowsWorthACache &&
       attend_brought(params, pass, layer, heads, device, runtime)) {
     return;
@@ -296,7 +304,11 @@ void attend(const AttentionParams& params, const Pass& pass, std::int64_t layer,
   const std::span<float> v_there = hop(v);
   const std::span<float> out_there =
       out.size() == q.size() ? q_there : ctx.workspace.take<float>(out.size());
-  attend_here(params, pass, layer, {q_there, k_there, v_there, out_there}, home, ctx);
+  AttentionParams there = params;
+  if (params.sinks != nullptr) {
+    there.sinks = hop({params.sinks, static_cast<std::size_t>(params.heads)}).data();
+  }
+  attend_here(there, pass, layer, {q_there, k_there, v_there, out_there}, home, ctx);
   runtime.copy(device, out.data(), home, out_there.data(), out_there.size_bytes());
 }
 

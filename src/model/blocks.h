@@ -91,7 +91,9 @@ void rotate(std::span<float> x, std::int64_t heads, std::int64_t head_dim, const
 
 /// Stores k and v [rows, num_key_value_heads, their width] in each sequence's cache and lets its
 /// queries q [rows, params.heads, head_dim] attend to all it holds, causally, where the caches lie:
-/// if that is not `device`, q, k and v hop there and `out` [rows, params.heads * value width] back.
+/// if that is not `device`, q, k, v and sinks hop there and `out` [rows, params.heads * value
+/// width] back. `params.sinks` lie on `device`, the slopes of linear biases in host memory: kernels
+/// of cards read those of the pass.
 void attend(const AttentionParams& params, const Pass& pass, std::int64_t layer,
             std::span<const float> q, std::span<const float> k, std::span<const float> v,
             std::span<float> out, Device device, Runtime& runtime);

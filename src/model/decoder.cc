@@ -53,6 +53,7 @@ class Decoder final : public Architecture {
   std::vector<std::pair<std::string, std::string>> stored_names() const override {
     return spec_.stored_names;
   }
+  std::span<const float> alibi_slopes() const override { return spec_.attention.alibi_slopes; }
   bool is_for_host_only() const override;
   std::int64_t short_context() const override {
     return spec_.rotary.empty() ? 0 : spec_.rotary.front().short_context();
@@ -153,6 +154,8 @@ void Decoder::measure() {
     const std::int64_t vectors = std::max<std::int64_t>(norm->modules, 1) * norm->weight_rows;
     vector_floats_ = std::max(vector_floats_, 2 * vectors * (norm->width + 16));
   }
+  // Sinks come to where the layer is, and go on to where its cache is.
+  if (!attention.sinks.empty()) vector_floats_ += 2 * (attention.heads + 16);
   vector_floats_ += 2 * (shape_.widest_output + shape_.widest_input) + spec_.vocab_size;
 }
 

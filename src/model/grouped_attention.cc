@@ -66,7 +66,8 @@ class GroupedAttention final : public LayerPart {
   std::int64_t workspace_floats(std::int64_t rows) const override {
     const std::int64_t own = 2 * q_width() + 2 * kv_width();
     const std::int64_t hop = std::max(c_.hidden_size + q_width(), q_width() + 2 * kv_width());
-    return rows * (own + hop);
+    const std::int64_t sinks = c_.sinks ? 2 * (c_.num_attention_heads + 16) : 0;
+    return rows * (own + hop) + sinks;
   }
 
   std::int64_t widest() const override { return std::max(c_.hidden_size, q_width()); }

@@ -163,6 +163,31 @@ TEST_F(OnCards, ABfloat16RunIsNoFurtherFromTruthThanTransformers) {
   }
 }
 
+// A sum that rounds otherwise moves a code by one now and then: far less than what the codes
+// themselves move logits by (AnInt8CacheMovesLogitsALittle).
+TEST_F(OnCards, AnInt8CacheIsTheProcessors) {
+  const Golden golden("llama");
+  const auto folder = testing::model_folder("llama");
+  const auto want =
+      both_prompts(*testing::load_test_model(folder, {.kv_dtype = DType::kI8}), golden);
+  for (int map = 0; map < 4; ++map) {
+    testing::TestModelOptions options{.kv_dtype = DType::kI8, .accelerators = accelerators()};
+    options.device_of = map == 0 ? all_on(kCard) : random_map(map, {kCard, kCpu, kDisk});
+    if (map > 1) options.link = kCard;
+    const auto model = testing::load_test_model(folder, options);
+    for (const std::size_t step : {1000, 1}) {
+      const auto logits = both_prompts(*model, golden, step);
+      double sum = 0;
+      double size = 0;
+      for (std::size_t i = 0; i < want.size(); ++i) {
+        sum += std::abs(logits[i] - want[i]);
+        size += std::abs(want[i]);
+      }
+      EXPECT_LT(sum / size, 0.002) << map << " " << step;
+    }
+  }
+}
+
 TEST_F(OnCards, AFullCardIsAnErrorThatSaysSo) {
   const int card = cuda::find_cards().cards.front().ordinal;
   DeviceMemory memory({{kCard, ~std::size_t{0} / 2, card}});

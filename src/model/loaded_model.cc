@@ -117,7 +117,7 @@ std::size_t card_workspace_bytes(const Architecture& architecture, std::int64_t 
   for (const LayerKvShape& layer : shape.layers) {
     kernels = std::max(kernels, cuda::attention_workspace_bytes(
                                     max_rows, max_batch, Pass::rounded_positions(max_context),
-                                    shape.num_attention_heads, layer.head_dim) +
+                                    shape.num_attention_heads, layer.value_width()) +
                                     kv_bytes(layer, kv_dtype, max_context));
     rotary_floats = std::max(rotary_floats, layer.head_dim);
   }
