@@ -30,8 +30,8 @@ void put(std::span<std::byte> block, std::size_t offset, std::span<const T> valu
 
 }  // namespace
 
-Pass::Pass(const Batch& batch, std::vector<RotaryTable> rotary,
-           std::span<const float> alibi_slopes, Runtime& runtime)
+Pass::Pass(const Batch& batch, std::vector<RotaryTable> rotary, std::span<const float> alibi_slopes,
+           Runtime& runtime)
     : batch_(batch),
       rotary_(std::move(rotary)),
       alibi_slopes_(alibi_slopes),
@@ -158,7 +158,8 @@ std::size_t Pass::table_bytes(std::int64_t rows, std::int64_t layers, std::int64
                               std::int64_t rotary_floats) {
   const auto count = static_cast<std::size_t>(rows);  // sequences have a row at least
   return aligned(count * sizeof(std::int32_t)) * 3 +
-         aligned(static_cast<std::size_t>(heads) * sizeof(float)) + aligned(count * sizeof(cuda::SequenceRows)) +
+         aligned(static_cast<std::size_t>(heads) * sizeof(float)) +
+         aligned(count * sizeof(cuda::SequenceRows)) +
          aligned(count * static_cast<std::size_t>(layers) * sizeof(cuda::KvPlace)) +
          2 * aligned(count * static_cast<std::size_t>(rotary_floats) * sizeof(float)) +
          8 * kAlignment;
