@@ -75,6 +75,10 @@ class Architecture {
   /// own.
   virtual std::size_t workspace_bytes(std::int64_t rows, std::int64_t logits_rows) const = 0;
 
+  /// Throws PlanError where a sequence has positions that the model does not know. Of every pass,
+  /// before its weights are asked for: a recorded one runs without the steps below.
+  virtual void check_positions(const Batch& /*batch*/) const {}
+
   /// The angles of a batch, for each rotary embedding that the forward pass asks of its Pass.
   virtual std::vector<RotaryTable> rotary_tables(const Batch& /*batch*/) const { return {}; }
 
