@@ -141,9 +141,6 @@ Machine machine_limits(const LoadOptions& options, const OpenedModel& opened, Ru
   };
   if (options.max_memory.empty()) {
     for (int i = 0; i < counts.total(); ++i) {
-      const Device device = machine.accelerators[static_cast<std::size_t>(i)].device;
-      const bool is_card = device.kind == DeviceKind::kCuda;
-      if (is_card && opened.architecture->is_for_host_only()) continue;  // nothing runs there
       add(DeviceKey::accelerator(i),
           default_limit(machine.accelerators[static_cast<std::size_t>(i)]));
     }

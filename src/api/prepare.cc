@@ -268,8 +268,14 @@ void resolve(OpenedModel& opened, const Config& config, const LoadOptions& optio
                                    .tiers = options.tier_dtype.empty() ? nullptr : &tiers});
   opened.compute_of = [user = options.quantization_config,
                        file = opened.resolved.quantized_checkpoint ? stored : std::nullopt,
-                       parity = opened.parity](QuantType type) {
+                       parity = opened.parity,
+                       dtype = asked_dtype(options.dtype, "dtype")](QuantType type) {
     WeightCompute compute = weight_compute(user ? &*user : nullptr, file ? &*file : nullptr, type);
+    if (type == QuantType::kNone || type == QuantType::kF8Tiles) {
+      compute.dtype = dtype == DType::kF32   ? ComputeDtype::kF32
+                      : dtype == DType::kF16 ? ComputeDtype::kF16
+                                             : ComputeDtype::kBF16;
+    }
     compute.bnb_cpu_constant = parity == BnbParity::kCpu;
     return compute;
   };

@@ -72,9 +72,7 @@ void activate(Activation activation, std::span<const float> x, std::span<float> 
     throw ArgumentError(
         str_cat("activate: x of ", x.size(), " and out of ", out.size(), " values"));
   }
-  if (ctx.queue != nullptr) {
-    throw UnsupportedError("activations without a gate are computed on the CPU alone");
-  }
+  if (ctx.queue != nullptr) return cuda::activate(activation, x, out, ctx);
   run(activation, x.data(), nullptr, x.size(), out.data(), ctx);
 }
 
@@ -84,10 +82,7 @@ void gate_mul(Activation activation, std::span<const float> gate, std::span<cons
     throw ArgumentError(str_cat("gate_mul: gate of ", gate.size(), ", up of ", up.size(),
                                 " and out of ", out.size(), " values"));
   }
-  if (ctx.queue != nullptr) {
-    if (activation == Activation::kSilu) return cuda::silu_mul(gate, up, out, ctx);
-    throw UnsupportedError("gates of another kind than silu are computed on the CPU alone");
-  }
+  if (ctx.queue != nullptr) return cuda::gate_mul(activation, gate, up, out, ctx);
   run(activation, gate.data(), up.data(), gate.size(), out.data(), ctx);
 }
 

@@ -28,12 +28,12 @@ std::string_view known_activations();
 
 /// out[i] = activation(x[i]), float32; out may be x. kSilu and the relus are within 4 units in the
 /// last place of the exact value wherever that is a normal number, the others within 1e-6 · |x|.
-/// Throws ArgumentError if lengths differ, UnsupportedError on a CUDA device.
+/// Throws ArgumentError if lengths differ.
 void activate(Activation activation, std::span<const float> x, std::span<float> out,
               ExecContext& ctx);
 
 /// out[i] = activation(gate[i]) · up[i]; out may be gate or up. As exact as activate(). Throws
-/// ArgumentError if lengths differ, UnsupportedError for another one than kSilu on a CUDA device.
+/// ArgumentError if lengths differ.
 void gate_mul(Activation activation, std::span<const float> gate, std::span<const float> up,
               std::span<float> out, ExecContext& ctx);
 

@@ -98,6 +98,9 @@ void run_weight(const WeightView& weight, std::int64_t first, std::int64_t count
                 std::int64_t ldo, const Queue& queue) {
   if (weight.form.is_four_bit()) return run_four_bit(weight, first, count, out, ldo, queue);
   const std::int64_t k = weight.shape[1];
+  if (weight.form.quant_type == QuantType::kF8Tiles) {
+    return run_decode(F8TilesFormat::of(weight), first, nullptr, count, k, out, ldo, queue);
+  }
   const auto row_bytes = static_cast<std::int64_t>(packed_bytes(weight.form.dtype, k).value());
   with_plain_format(weight.form.dtype, weight.data, row_bytes, [&](const auto& format) {
     run_decode(format, first, nullptr, count, k, out, ldo, queue);

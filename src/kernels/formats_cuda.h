@@ -128,6 +128,32 @@ struct FourBitFormat {
   }
 };
 
+/// 8-bit floats with a scale a tile, at any address.
+struct F8TilesFormat {
+  const std::byte* codes = nullptr;
+  const float* scales = nullptr;  // [row tiles, column_tiles]
+  std::int64_t k = 0;
+  std::int64_t tile_rows = 1;
+  std::int64_t tile_columns = 1;
+  std::int64_t column_tiles = 0;
+
+  static F8TilesFormat of(const WeightView& weight) {
+    const F8Parts parts = f8_parts(weight);
+    return {reinterpret_cast<const std::byte*>(parts.codes),
+            parts.scales,
+            parts.k,
+            parts.tile_rows,
+            parts.tile_columns,
+            parts.column_tiles};
+  }
+
+  __device__ float value(std::int64_t row, std::int64_t i) const {
+    const float code = f8_e4m3_to_f32(static_cast<std::uint8_t>(codes[row * k + i]));
+    return __fmul_rn(
+        code, FourBitFormat::read_float(scales, row / tile_rows * column_tiles + i / tile_columns));
+  }
+};
+
 /// Calls body(format) with the format of a plain dtype. Throws UnsupportedError for what is no
 /// number.
 template <typename Body>

@@ -6,6 +6,7 @@
 
 #include "base/str_cat.h"
 #include "kernels/ranges.h"
+#include "kernels/rows_cuda.h"
 
 namespace shoehorn {
 namespace {
@@ -67,7 +68,7 @@ void layer_norm(std::span<const float> x, std::span<const float> weight,
                                 " values do not match x of ", x.size(), ", y of ", y.size(),
                                 ", weight of ", weight.size(), " and bias of ", bias.size()));
   }
-  if (ctx.queue != nullptr) throw UnsupportedError("layer norms are computed on the CPU alone");
+  if (ctx.queue != nullptr) return cuda::layer_norm(x, weight, bias, eps, rows, width, y, ctx);
   const auto row_of = [&](std::span<const float> weights, std::int64_t row) -> const float* {
     if (weights.empty()) return nullptr;
     return weights.data() + row % (static_cast<std::int64_t>(weights.size()) / width) * width;

@@ -15,8 +15,8 @@ namespace shoehorn {
 ///   weight, bias  [W, width]     float32; each may be empty. W is 1 but where every head of a row
 ///                                has weights of its own
 ///
-/// Sums are float32 in an order that depends on `width` alone. Throws ArgumentError if sizes
-/// disagree, UnsupportedError on a CUDA device.
+/// Sums are float32 in an order that depends on `width` alone, on a CUDA device on alignment too.
+/// Throws ArgumentError if sizes disagree.
 void layer_norm(std::span<const float> x, std::span<const float> weight,
                 std::span<const float> bias, float eps, std::int64_t rows, std::int64_t width,
                 std::span<float> y, ExecContext& ctx);

@@ -24,6 +24,12 @@ enum class Way : std::uint8_t {
   kGemm
 };
 
+bool is_stored_float(const WeightView& weight) {
+  const DType dtype = weight.form.dtype;
+  return !weight.form.is_quantized() &&
+         (dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16);
+}
+
 Way way_of(const WeightView& weight, const Activations& x, const Card& card) {
   if (weight.form.quant_type == QuantType::kInt8) return Way::kInt8;
   const bool is_four_bit = weight.form.is_four_bit();
@@ -35,12 +41,7 @@ Way way_of(const WeightView& weight, const Activations& x, const Card& card) {
     if (takes_four_bit_int8_dot(weight, x)) return Way::kFourBitInt8;
     return takes_four_bit_dot(weight, x) ? Way::kFourBit : Way::kValues;
   }
-  switch (weight.form.dtype) {
-    case DType::kF32:
-    case DType::kF16:
-    case DType::kBF16: return Way::kStored;
-    default: return Way::kValues;
-  }
+  return is_stored_float(weight) ? Way::kStored : Way::kValues;
 }
 
 // Whether two tasks of one way may be in one launch.

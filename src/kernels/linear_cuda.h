@@ -10,7 +10,8 @@
 //                  dtype x is rounded to it and the code book to float16
 //                  (linear_four_bit_tiles_cuda.cu); or x in int8 as linear_four_bit_int8.h has it.
 //                  Many rows: both rounded to bfloat16 (float16 where that is the compute dtype)
-//   others         decoded to float32, then as F32 (few rows) or BF16 (many)
+//   others         few rows: decoded to float32, then as F32; many: decoded to the compute dtype,
+//                  then as that
 #pragma once
 
 #include <cstddef>

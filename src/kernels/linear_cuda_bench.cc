@@ -81,7 +81,7 @@ std::vector<Form> forms() {
           {"nf4 nested", nested, {.dtype = ComputeDtype::kBF16}},
           {"nf4 float32", nf4, {.dtype = ComputeDtype::kF32}},
           {"nf4 int8", nf4, {.dtype = ComputeDtype::kInt8}},
-          {"q4_k", {.dtype = DType::kQ4_K}, {}}};
+          {"q4_k", {.dtype = DType::kQ4_K}, {.dtype = ComputeDtype::kBF16}}};
 }
 
 struct Sizes {

@@ -245,14 +245,15 @@ TEST_F(LinearCuda, OtherDtypesAreDecoded) {
         for (const std::size_t offset : {0, 1}) {
           const std::int64_t outputs = 70;
           const auto bytes = finite_bytes(dtype, outputs * k);
-          const WeightView weight(TensorView{dtype, {outputs, k}, bytes.data(), Device{}});
+          WeightView weight(TensorView{dtype, {outputs, k}, bytes.data(), Device{}});
+          weight.compute.dtype = k == 320 ? ComputeDtype::kF32 : ComputeDtype::kBF16;
           auto values = values_of(weight);
           auto x = random_floats(rows * k, 2);
           const auto y =
               multiply(card, {.weight = &weight, .x = x, .rows = rows, .weight_offset = offset});
           if (rows > 8) {
-            values = rounded(ComputeDtype::kBF16, values);
-            x = rounded(ComputeDtype::kBF16, x);
+            values = rounded(weight.compute.dtype, values);
+            x = rounded(weight.compute.dtype, x);
           }
           const auto expected = exact_product(x, rows, values, outputs);
           double largest = 1;
@@ -267,13 +268,51 @@ TEST_F(LinearCuda, OtherDtypesAreDecoded) {
   }
 }
 
+TEST_F(LinearCuda, TilesOf8BitFloatsHaveTheirScales) {
+  CudaMachine card;
+  const std::int64_t outputs = 37;
+  const std::int64_t k = 100;
+  for (const auto& [tile_rows, tile_columns] :
+       {std::pair<std::int64_t, std::int64_t>{16, 32}, {128, 128}, {1, 7}}) {
+    const WeightForm form{.quant_type = QuantType::kF8Tiles,
+                          .dtype = DType::kBF16,
+                          .blocksize = tile_columns,
+                          .tile_rows = tile_rows};
+    const F8Layout layout = f8_layout(form, outputs, k);
+    auto bytes = finite_bytes(DType::kF8E4M3, outputs * k);
+    bytes.resize(layout.bytes);
+    const auto scales = random_floats(layout.row_tiles * layout.column_tiles, 3);
+    std::memcpy(bytes.data() + layout.scales, scales.data(), scales.size() * sizeof(float));
+    WeightView weight;
+    weight.form = form;
+    weight.shape = Shape{outputs, k};
+    weight.data = bytes.data();
+    for (const std::int64_t rows : {1, 3, 20}) {
+      const auto x = random_floats(rows * k, 2);
+      for (const std::size_t offset : {0, 1}) {
+        const auto y =
+            multiply(card, {.weight = &weight, .x = x, .rows = rows, .weight_offset = offset});
+        const auto values = values_of(weight);
+        const auto expected = exact_product(x, rows, values, outputs);
+        double largest = 1;
+        for (const float value : values) {
+          largest = std::max(largest, static_cast<double>(std::fabs(value)));
+        }
+        EXPECT_LE(largest_difference(y, expected), largest * tolerance(k))
+            << tile_rows << " " << tile_columns << " " << rows;
+      }
+    }
+  }
+}
+
 // Decoded 128 rows at a time at least: more than one part of a weight, the last one smaller.
 TEST_F(LinearCuda, WeightsAreDecodedInParts) {
   CudaMachine card;
   const std::int64_t k = 131072;  // 256 KiB a row in bfloat16: 64 rows are 16 MiB
   const std::int64_t outputs = 300;
   const auto bytes = finite_bytes(DType::kF8E5M2, outputs * k);
-  const WeightView weight(TensorView{DType::kF8E5M2, {outputs, k}, bytes.data(), Device{}});
+  WeightView weight(TensorView{DType::kF8E5M2, {outputs, k}, bytes.data(), Device{}});
+  weight.compute.dtype = ComputeDtype::kBF16;
   const auto x = rounded(ComputeDtype::kBF16, random_floats(9 * k, 2, 0.01F));
   const auto y = multiply(card, {.weight = &weight, .x = x, .rows = 9});
   const auto expected = exact_product(x, 9, values_of(weight), outputs);

@@ -28,11 +28,15 @@ std::int64_t round_up(std::int64_t value, std::int64_t step) {
 
 // What a weight is multiplied in.
 DType product_dtype(const WeightView& weight) {
-  if (weight.form.is_four_bit()) {
-    return weight.compute.dtype == ComputeDtype::kF16 ? DType::kF16 : DType::kBF16;
-  }
   const DType stored = weight.form.dtype;
-  return stored == DType::kF32 || stored == DType::kF16 ? stored : DType::kBF16;
+  const bool is_float = stored == DType::kF32 || stored == DType::kF16 || stored == DType::kBF16;
+  if (is_float && !weight.form.is_quantized()) return stored;
+  switch (weight.compute.dtype) {
+    case ComputeDtype::kF16: return DType::kF16;
+    // Of four bits float32 is what a few rows of x keep.
+    case ComputeDtype::kF32: return weight.form.is_four_bit() ? DType::kBF16 : DType::kF32;
+    default: return DType::kBF16;
+  }
 }
 
 std::int64_t value_bytes(DType dtype) {

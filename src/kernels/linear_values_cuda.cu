@@ -1,5 +1,5 @@
-// Dot products with weights whose values are decoded one at a time: 8-bit and 64-bit floats, GGUF
-// blocks, and whatever the faster kernels do not take.
+// Dot products with weights whose values are decoded one at a time: 8-bit floats, in tiles too,
+// 64-bit floats, GGUF blocks, and whatever the faster kernels do not take.
 #include "cuda/check.h"
 #include "kernels/dot_parts_cuda.h"
 #include "kernels/formats_cuda.h"
@@ -55,6 +55,9 @@ void linear_dot_values(const LinearTask& task, const Activations& x, const Queue
   const WeightView& weight = *task.weight;
   if (weight.form.is_four_bit()) {
     return run_dot(FourBitFormat::of(weight), task, x, weight.compute.dtype, queue);
+  }
+  if (weight.form.quant_type == QuantType::kF8Tiles) {
+    return run_dot(F8TilesFormat::of(weight), task, x, ComputeDtype::kF32, queue);
   }
   const auto row_bytes = static_cast<std::int64_t>(packed_bytes(weight.form.dtype, x.k).value());
   with_plain_format(weight.form.dtype, weight.data, row_bytes, [&](const auto& format) {

@@ -41,15 +41,42 @@ std::size_t attention_workspace_bytes(std::int64_t /*rows*/, std::int64_t /*sequ
   refuse();
 }
 
-void rms_norm(std::span<const float> /*x*/, std::span<const float> /*weight*/, float /*eps*/,
-              std::int64_t /*rows*/, std::span<float> /*y*/, ExecContext& /*ctx*/) {
+void rms_norm(std::span<const float> /*x*/, std::span<const float> /*weight*/,
+              float /*weight_offset*/, float /*eps*/, std::int64_t /*rows*/, std::span<float> /*y*/,
+              ExecContext& /*ctx*/) {
   refuse();
 }
-void silu_mul(std::span<const float> /*gate*/, std::span<const float> /*up*/,
-              std::span<float> /*out*/, ExecContext& /*ctx*/) {
+void layer_norm(std::span<const float> /*x*/, std::span<const float> /*weight*/,
+                std::span<const float> /*bias*/, float /*eps*/, std::int64_t /*rows*/,
+                std::int64_t /*width*/, std::span<float> /*y*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+void activate(Activation /*activation*/, std::span<const float> /*x*/, std::span<float> /*out*/,
+              ExecContext& /*ctx*/) {
+  refuse();
+}
+void gate_mul(Activation /*activation*/, std::span<const float> /*gate*/,
+              std::span<const float> /*up*/, std::span<float> /*out*/, ExecContext& /*ctx*/) {
   refuse();
 }
 void add(std::span<float> /*x*/, std::span<const float> /*y*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+void scale(std::span<float> /*x*/, float /*factor*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+void add_scaled(std::span<float> /*x*/, std::span<const float> /*y*/, float /*factor*/,
+                ExecContext& /*ctx*/) {
+  refuse();
+}
+void soft_cap(std::span<float> /*x*/, float /*cap*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+void copy_values(std::span<const float> /*from*/, std::span<float> /*to*/, ExecContext& /*ctx*/) {
+  refuse();
+}
+void stack_rows(std::span<const float* const> /*rows*/, std::int64_t /*width*/,
+                std::span<float> /*to*/, ExecContext& /*ctx*/) {
   refuse();
 }
 void apply_rotary_halves(std::span<float> /*x*/, const RotaryShape& /*shape*/,
@@ -60,6 +87,10 @@ void apply_rotary_halves(std::span<float> /*x*/, const RotaryShape& /*shape*/,
 void apply_rotary_pairs(std::span<float> /*x*/, const RotaryShape& /*shape*/,
                         std::span<const float> /*cos*/, std::span<const float> /*sin*/,
                         ExecContext& /*ctx*/) {
+  refuse();
+}
+void split_columns(std::span<const float> /*x*/, std::int64_t /*runs*/,
+                   std::span<const std::span<float>> /*parts*/, ExecContext& /*ctx*/) {
   refuse();
 }
 void fetch_rows(DType /*dtype*/, const std::byte* /*table*/, std::int64_t /*width*/,

@@ -31,10 +31,7 @@ void rms_norm(std::span<const float> x, std::span<const float> weight, float eps
     throw ArgumentError(str_cat("rms_norm: ", rows, " rows of ", size, " values do not match x of ",
                                 x.size(), " and y of ", y.size()));
   }
-  if (ctx.queue != nullptr) {
-    if (weight_offset == 0.0F) return cuda::rms_norm(x, weight, eps, rows, y, ctx);
-    throw UnsupportedError("norms whose weights are stored less 1 are computed on the CPU alone");
-  }
+  if (ctx.queue != nullptr) return cuda::rms_norm(x, weight, weight_offset, eps, rows, y, ctx);
   const RowPath path = path_for(ctx.isa);
   const std::int64_t grain = 32768 / (size + 1);  // about 10 us
   for_ranges(ctx.pool, rows, grain, [&](std::int64_t begin, std::int64_t end, int /*thread*/) {

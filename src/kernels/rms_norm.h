@@ -13,8 +13,7 @@ namespace shoehorn {
 ///   x, y   [rows, D]  float32; y may be x
 ///   weight [D]        float32; D is its length
 ///
-/// Gemma's weights are stored less 1. Throws ArgumentError if sizes disagree, UnsupportedError for
-/// a weight_offset on a CUDA device.
+/// Gemma's weights are stored less 1. Throws ArgumentError if sizes disagree.
 void rms_norm(std::span<const float> x, std::span<const float> weight, float eps, std::int64_t rows,
               std::span<float> y, ExecContext& ctx, float weight_offset = 0.0F);
 

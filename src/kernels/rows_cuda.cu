@@ -1,44 +1,21 @@
-// Norms, activations, rotations and sums on a CUDA device. Each kernel has a path of 16-byte moves
+// Sums, products, rotations and copies on a CUDA device. Each kernel has a path of 16-byte moves
 // and one for any length and alignment.
 #include <algorithm>
+#include <cassert>
 
-#include "cuda/check.h"
 #include "cuda/queue.h"
+#include "kernels/each_cuda.h"
 #include "kernels/lanes_cuda.h"
 #include "kernels/launch_cuda.h"
 #include "kernels/rows_cuda.h"
+#include "kernels/split_columns.h"
 
 namespace shoehorn::cuda {
 namespace {
 
 constexpr int kThreads = 256;
 
-// Blocks for `items` of work, a thread an item, and a loop where they are too many.
-unsigned blocks_for(std::int64_t items, const Queue& queue) {
-  const std::int64_t most = std::int64_t{16} * queue.card().multiprocessors;
-  return static_cast<unsigned>(std::clamp<std::int64_t>(ceil_div(items, kThreads), 1, most));
-}
-
 // ---- element by element ----
-
-__device__ float silu_mul_one(float gate, float up) {
-  return gate / (1.0F + expf(-gate)) * up;
-}
-
-struct SiluMul {
-  const float* gate;
-  const float* up;
-  float* out;
-
-  __device__ void one(std::int64_t i) const { out[i] = silu_mul_one(gate[i], up[i]); }
-  __device__ void four(std::int64_t i) const {
-    const float4 g = reinterpret_cast<const float4*>(gate)[i];
-    const float4 u = reinterpret_cast<const float4*>(up)[i];
-    reinterpret_cast<float4*>(out)[i] = {silu_mul_one(g.x, u.x), silu_mul_one(g.y, u.y),
-                                         silu_mul_one(g.z, u.z), silu_mul_one(g.w, u.w)};
-  }
-  bool is_aligned() const { return are_aligned_16({gate, up, out}); }
-};
 
 struct Add {
   float* x;
@@ -68,78 +45,109 @@ struct Round {
   bool is_aligned() const { return are_aligned_16({x}); }
 };
 
-// The first `fours` runs of four, then what is left up to `size`.
-template <typename Each>
-__global__ void for_each(const Each each, const std::int64_t fours, const std::int64_t size) {
+struct Scale {
+  float* x;
+  float factor;
+
+  __device__ void one(std::int64_t i) const { x[i] *= factor; }
+  __device__ void four(std::int64_t i) const {
+    const float4 a = reinterpret_cast<float4*>(x)[i];
+    reinterpret_cast<float4*>(x)[i] = map_four(a, [&](float v) { return v * factor; });
+  }
+  bool is_aligned() const { return are_aligned_16({x}); }
+};
+
+// The product is rounded before the sum, as scale.cc does.
+struct AddScaled {
+  float* x;
+  const float* y;
+  float factor;
+
+  __device__ float sum(float a, float b) const { return __fadd_rn(a, __fmul_rn(factor, b)); }
+  __device__ void one(std::int64_t i) const { x[i] = sum(x[i], y[i]); }
+  __device__ void four(std::int64_t i) const {
+    const float4 a = reinterpret_cast<float4*>(x)[i];
+    const float4 b = reinterpret_cast<const float4*>(y)[i];
+    reinterpret_cast<float4*>(x)[i] = map_four(a, b, [&](float v, float w) { return sum(v, w); });
+  }
+  bool is_aligned() const { return are_aligned_16({x, y}); }
+};
+
+struct SoftCap {
+  float* x;
+  float cap;
+
+  __device__ float capped(float value) const { return cap * tanhf(value / cap); }
+  __device__ void one(std::int64_t i) const { x[i] = capped(x[i]); }
+  __device__ void four(std::int64_t i) const {
+    const float4 a = reinterpret_cast<float4*>(x)[i];
+    reinterpret_cast<float4*>(x)[i] = map_four(a, [&](float v) { return capped(v); });
+  }
+  bool is_aligned() const { return are_aligned_16({x}); }
+};
+
+// A kernel rather than a copy of the driver's: the next one may begin while it ends.
+struct Copy {
+  const float* from;
+  float* to;
+
+  __device__ void one(std::int64_t i) const { to[i] = from[i]; }
+  __device__ void four(std::int64_t i) const {
+    reinterpret_cast<float4*>(to)[i] = reinterpret_cast<const float4*>(from)[i];
+  }
+  bool is_aligned() const { return are_aligned_16({from, to}); }
+};
+
+// ---- rows put together and taken apart ----
+
+constexpr int kMostStacked = 64;  // of a launch: its arguments hold their addresses
+
+struct Stack {
+  const float* rows[kMostStacked];
+  std::int64_t width;
+  float* to;
+};
+
+// A block a row.
+__global__ void stack(const __grid_constant__ Stack job) {
   let_next_begin();
   follow();
-  const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
-  const std::int64_t first = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  for (std::int64_t i = first; i < fours; i += step) each.four(i);
-  for (std::int64_t i = 4 * fours + first; i < size; i += step) each.one(i);
+  const float* const from = job.rows[blockIdx.x];
+  float* const to = job.to + blockIdx.x * job.width;
+  for (std::int64_t i = threadIdx.x; i < job.width; i += blockDim.x) to[i] = from[i];
 }
 
-template <typename Each>
-void run_each(const Each& each, std::size_t count, const Queue& queue, const char* name) {
-  if (count == 0) return;
-  const auto size = static_cast<std::int64_t>(count);
-  const std::int64_t fours = each.is_aligned() ? size / 4 : 0;
-  queue.make_current();
-  launch_following(queue, name, for_each<Each>, blocks_for(fours > 0 ? fours : size, queue),
-                   kThreads, 0, each, fours, size);
-}
+// The shares of a run are at [begin[p], begin[p + 1]) of it; those that are not there are empty.
+struct Split {
+  const float* x;
+  std::int64_t width;  // of a run
+  std::int64_t begin[kMostSplitParts + 1];
+  float* parts[kMostSplitParts];
+};
 
-// ---- rms_norm ----
-
-// A block a row, which stays in registers between the two passes: kFours runs of four a thread.
-template <int kFours>
-__global__ void __launch_bounds__(1024)
-    rms_norm_fours(const float4* x, const float4* weight, float eps, int fours, float4* y) {
+// blockIdx.x is the run. kWide: four values of one share a thread.
+template <bool kWide>
+__global__ void split(const Split job) {
   let_next_begin();
   follow();
-  __shared__ float scratch[kWarp];
-  const float4* const row = x + std::int64_t{blockIdx.x} * fours;
-  float4* const to = y + std::int64_t{blockIdx.x} * fours;
-  float4 values[kFours];
-  float4 weights[kFours];
-  float sum = 0;
+  constexpr int kStep = kWide ? 4 : 1;
+  const std::int64_t run = blockIdx.x;
+  const float* const from = job.x + run * job.width;
+  const std::int64_t step = std::int64_t{gridDim.y} * blockDim.x * kStep;
+  for (std::int64_t i = (std::int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * kStep;
+       i < job.width; i += step) {
 #pragma unroll
-  for (int j = 0; j < kFours; ++j) {
-    const int i = static_cast<int>(threadIdx.x + j * blockDim.x);
-    values[j] = i < fours ? row[i] : float4{};
-    weights[j] = i < fours ? weight[i] : float4{};
-  }
-#pragma unroll
-  for (int j = 0; j < kFours; ++j) {
-    const float4 v = values[j];
-    sum += (v.x * v.x + v.y * v.y) + (v.z * v.z + v.w * v.w);
-  }
-  const float mean = block_sum(sum, scratch) / static_cast<float>(4 * std::int64_t{fours});
-  const float scale = 1.0F / sqrtf(mean + eps);
-#pragma unroll
-  for (int j = 0; j < kFours; ++j) {
-    const int i = static_cast<int>(threadIdx.x + j * blockDim.x);
-    const float4 v = values[j];
-    const float4 w = weights[j];
-    if (i < fours) {
-      to[i] = {w.x * (v.x * scale), w.y * (v.y * scale), w.z * (v.z * scale), w.w * (v.w * scale)};
+    for (std::size_t p = 0; p < kMostSplitParts; ++p) {
+      const std::int64_t begin = job.begin[p];
+      const std::int64_t end = job.begin[p + 1];
+      if (i < begin || i >= end) continue;
+      float* const to = job.parts[p] + run * (end - begin) + (i - begin);
+      if constexpr (kWide) {
+        *reinterpret_cast<float4*>(to) = *reinterpret_cast<const float4*>(from + i);
+      } else {
+        *to = from[i];
+      }
     }
-  }
-}
-
-__global__ void rms_norm_any(const float* x, const float* weight, float eps, std::int64_t width,
-                             float* y) {
-  let_next_begin();
-  follow();
-  __shared__ float scratch[kWarp];
-  const float* const row = x + blockIdx.x * width;
-  float* const to = y + blockIdx.x * width;
-  float sum = 0;
-  for (std::int64_t i = threadIdx.x; i < width; i += blockDim.x) sum += row[i] * row[i];
-  const float mean = block_sum(sum, scratch) / static_cast<float>(width);
-  const float scale = 1.0F / sqrtf(mean + eps);
-  for (std::int64_t i = threadIdx.x; i < width; i += blockDim.x) {
-    to[i] = weight[i] * (row[i] * scale);
   }
 }
 
@@ -246,11 +254,6 @@ Rotary rotary_job(std::span<float> x, const RotaryShape& shape, std::span<const 
 
 }  // namespace
 
-void silu_mul(std::span<const float> gate, std::span<const float> up, std::span<float> out,
-              ExecContext& ctx) {
-  run_each(SiluMul{gate.data(), up.data(), out.data()}, out.size(), *ctx.queue, "silu_mul");
-}
-
 void add(std::span<float> x, std::span<const float> y, ExecContext& ctx) {
   run_each(Add{x.data(), y.data()}, x.size(), *ctx.queue, "add");
 }
@@ -263,37 +266,62 @@ void round_values(DType dtype, std::span<float> x, ExecContext& ctx) {
   }
 }
 
-void rms_norm(std::span<const float> x, std::span<const float> weight, float eps, std::int64_t rows,
-              std::span<float> y, ExecContext& ctx) {
-  const auto width = static_cast<std::int64_t>(weight.size());
-  if (rows == 0 || width == 0) return;
+void scale(std::span<float> x, float factor, ExecContext& ctx) {
+  run_each(Scale{x.data(), factor}, x.size(), *ctx.queue, "scale");
+}
+
+void add_scaled(std::span<float> x, std::span<const float> y, float factor, ExecContext& ctx) {
+  run_each(AddScaled{x.data(), y.data(), factor}, x.size(), *ctx.queue, "add_scaled");
+}
+
+void soft_cap(std::span<float> x, float cap, ExecContext& ctx) {
+  run_each(SoftCap{x.data(), cap}, x.size(), *ctx.queue, "soft_cap");
+}
+
+void copy_values(std::span<const float> from, std::span<float> to, ExecContext& ctx) {
+  run_each(Copy{from.data(), to.data()}, to.size(), *ctx.queue, "copy_values");
+}
+
+void stack_rows(std::span<const float* const> rows, std::int64_t width, std::span<float> to,
+                ExecContext& ctx) {
   const Queue& queue = *ctx.queue;
   queue.make_current();
-  const auto grid = static_cast<unsigned>(rows);
-  // Whole warps, at most 1024 threads.
-  const auto threads_for = [](std::int64_t items) {
-    return static_cast<unsigned>(std::min<std::int64_t>(ceil_div(items, kWarp) * kWarp, 1024));
-  };
-  constexpr int kMostFours = 4;
-  const std::int64_t fours = width / 4;
-  const bool is_wide = width % 4 == 0 && are_aligned_16({x.data(), weight.data(), y.data()});
-  if (!is_wide || fours > 1024 * kMostFours) {
-    launch_following(queue, "rms_norm", rms_norm_any, grid, threads_for(width), 0, x.data(),
-                     weight.data(), eps, width, y.data());
-  } else {
-    const auto* const from = reinterpret_cast<const float4*>(x.data());
-    const auto* const by = reinterpret_cast<const float4*>(weight.data());
-    auto* const to = reinterpret_cast<float4*>(y.data());
-    const int size = static_cast<int>(fours);
-    // The width alone decides, so that a row's sum does not depend on how many rows there are.
-    if (fours <= 1024) {
-      launch_following(queue, "rms_norm", rms_norm_fours<1>, grid, threads_for(fours), 0, from, by,
-                       eps, size, to);
-    } else {
-      launch_following(queue, "rms_norm", rms_norm_fours<kMostFours>, grid,
-                       threads_for(ceil_div(fours, kMostFours)), 0, from, by, eps, size, to);
-    }
+  for (std::size_t first = 0; first < rows.size(); first += kMostStacked) {
+    const auto some = rows.subspan(first, std::min<std::size_t>(kMostStacked, rows.size() - first));
+    Stack job{
+        .rows = {}, .width = width, .to = to.data() + first * static_cast<std::size_t>(width)};
+    std::ranges::copy(some, job.rows);
+    launch_following(queue, "stack_rows", stack, static_cast<unsigned>(some.size()), kThreads, 0,
+                     job);
   }
+}
+
+void split_columns(std::span<const float> x, std::int64_t runs,
+                   std::span<const std::span<float>> parts, ExecContext& ctx) {
+  assert(parts.size() <= kMostSplitParts);
+  if (x.empty()) return;
+  const Queue& queue = *ctx.queue;
+  queue.make_current();
+  Split job{
+      .x = x.data(), .width = static_cast<std::int64_t>(x.size()) / runs, .begin = {}, .parts = {}};
+  bool is_wide = are_aligned_16({x.data()});
+  std::int64_t end = 0;
+  for (std::size_t p = 0; p < kMostSplitParts; ++p) {
+    if (p < parts.size()) {
+      const std::int64_t share = static_cast<std::int64_t>(parts[p].size()) / runs;
+      job.parts[p] = parts[p].data();
+      is_wide = is_wide && share % 4 == 0 && are_aligned_16({parts[p].data()});
+      end += share;
+    }
+    job.begin[p + 1] = end;
+  }
+  const std::int64_t items = is_wide ? job.width / 4 : job.width;
+  const auto threads =
+      static_cast<unsigned>(std::min<std::int64_t>(ceil_div(items, kWarp) * kWarp, kThreads));
+  const dim3 grid(static_cast<unsigned>(runs),
+                  static_cast<unsigned>(std::min<std::int64_t>(ceil_div(items, threads), 1024)));
+  launch_following(queue, "split_columns", is_wide ? split<true> : split<false>, grid, threads, 0,
+                   job);
 }
 
 void apply_rotary_halves(std::span<float> x, const RotaryShape& shape, std::span<const float> cos,

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/activation.h"
 #include "kernels/copy_runs.h"
 #include "kernels/exec_context.h"
 #include "kernels/rope.h"
@@ -14,15 +15,30 @@
 
 namespace shoehorn::cuda {
 
-void rms_norm(std::span<const float> x, std::span<const float> weight, float eps, std::int64_t rows,
-              std::span<float> y, ExecContext& ctx);
-void silu_mul(std::span<const float> gate, std::span<const float> up, std::span<float> out,
+void rms_norm(std::span<const float> x, std::span<const float> weight, float weight_offset,
+              float eps, std::int64_t rows, std::span<float> y, ExecContext& ctx);
+void layer_norm(std::span<const float> x, std::span<const float> weight,
+                std::span<const float> bias, float eps, std::int64_t rows, std::int64_t width,
+                std::span<float> y, ExecContext& ctx);
+void activate(Activation activation, std::span<const float> x, std::span<float> out,
               ExecContext& ctx);
+void gate_mul(Activation activation, std::span<const float> gate, std::span<const float> up,
+              std::span<float> out, ExecContext& ctx);
 void add(std::span<float> x, std::span<const float> y, ExecContext& ctx);
+void scale(std::span<float> x, float factor, ExecContext& ctx);
+void add_scaled(std::span<float> x, std::span<const float> y, float factor, ExecContext& ctx);
+void soft_cap(std::span<float> x, float cap, ExecContext& ctx);
+void copy_values(std::span<const float> from, std::span<float> to, ExecContext& ctx);
+void stack_rows(std::span<const float* const> rows, std::int64_t width, std::span<float> to,
+                ExecContext& ctx);
 void apply_rotary_halves(std::span<float> x, const RotaryShape& shape, std::span<const float> cos,
                          std::span<const float> sin, ExecContext& ctx);
 void apply_rotary_pairs(std::span<float> x, const RotaryShape& shape, std::span<const float> cos,
                         std::span<const float> sin, ExecContext& ctx);
+
+/// shoehorn::split_columns() of `runs` runs, rows times groups.
+void split_columns(std::span<const float> x, std::int64_t runs,
+                   std::span<const std::span<float>> parts, ExecContext& ctx);
 
 /// out[i, :] = row ids[i] of a table of rows of `width` values, as decode_row() gives them.
 ///   table [.., width]  any dtype that decode_row() takes

@@ -5,15 +5,18 @@
 #include "kernels/activation.h"
 #include "kernels/add.h"
 #include "kernels/cuda_bench.h"
+#include "kernels/layer_norm.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
 #include "kernels/rows_cuda.h"
 #include "kernels/sample_cuda.h"
+#include "kernels/split_columns.h"
 
 namespace shoehorn::cuda_bench {
 namespace {
 
 constexpr std::int64_t kHidden = 4096;
+constexpr std::int64_t kHeadDim = 128;
 constexpr std::int64_t kIntermediate = 14336;
 constexpr std::int64_t kVocabulary = 128256;
 
@@ -45,6 +48,22 @@ void bench_norm_and_activation(Bench& bench, std::int64_t rows) {
     bench.run("rms_norm" + suffix, {.bytes = 4.0 * static_cast<double>((2 * rows + 1) * kHidden)},
               [&](std::size_t i) { rms_norm(x.at(i), weight.at(0), 1e-5F, rows, y.at(i), ctx); });
   }
+  if (bench.wants("layer_norm" + suffix)) {
+    const Rotating x(bench, rows * kHidden, 1);
+    const Rotating y(bench, rows * kHidden, 2);
+    const Rotating weight(bench, kHidden, 3);
+    bench.run("layer_norm" + suffix, {.bytes = 4.0 * static_cast<double>((2 * rows + 2) * kHidden)},
+              [&](std::size_t i) {
+                layer_norm(x.at(i), weight.at(0), weight.at(1), 1e-5F, rows, kHidden, y.at(i), ctx);
+              });
+  }
+  if (bench.wants("rms_norm heads" + suffix)) {
+    const Rotating x(bench, rows * kHidden, 1);
+    const Rotating weight(bench, kHeadDim, 3);
+    const std::int64_t heads = rows * kHidden / kHeadDim;
+    bench.run("rms_norm heads" + suffix, {.bytes = 8.0 * static_cast<double>(rows * kHidden)},
+              [&](std::size_t i) { rms_norm(x.at(i), weight.at(0), 1e-5F, heads, x.at(i), ctx); });
+  }
   if (bench.wants("add" + suffix)) {
     const Rotating x(bench, rows * kHidden, 1);
     const Rotating y(bench, rows * kHidden, 2);
@@ -56,6 +75,20 @@ void bench_norm_and_activation(Bench& bench, std::int64_t rows) {
     const Rotating up(bench, rows * kIntermediate, 2);
     bench.run("silu_mul" + suffix, {.bytes = 12.0 * static_cast<double>(rows * kIntermediate)},
               [&](std::size_t i) { silu_mul(gate.at(i), up.at(i), gate.at(i), ctx); });
+  }
+  if (bench.wants("gelu" + suffix)) {
+    const Rotating x(bench, rows * kIntermediate, 1);
+    bench.run("gelu" + suffix, {.bytes = 8.0 * static_cast<double>(rows * kIntermediate)},
+              [&](std::size_t i) { activate(Activation::kGelu, x.at(i), x.at(i), ctx); });
+  }
+  if (bench.wants("split_columns" + suffix)) {
+    const Rotating x(bench, rows * 2 * kIntermediate, 1);
+    const Rotating gate(bench, rows * kIntermediate, 2);
+    const Rotating up(bench, rows * kIntermediate, 3);
+    bench.run("split_columns" + suffix, {.bytes = 16.0 * static_cast<double>(rows * kIntermediate)},
+              [&](std::size_t i) {
+                split_columns(x.at(i), rows, 1, {gate.at(i), up.at(i)}, ctx);
+              });
   }
   if (bench.wants("rotary" + suffix)) {
     const RotaryShape shape{.rows = rows, .heads = 32, .head_dim = 128, .rotary_dim = 128};

@@ -7,14 +7,10 @@
 #include "base/str_cat.h"
 #include "kernels/attention_paths.h"
 #include "kernels/ranges.h"
+#include "kernels/rows_cuda.h"
 
 namespace shoehorn {
 namespace {
-
-void require_host(const ExecContext& ctx) {
-  if (ctx.queue == nullptr) return;
-  throw UnsupportedError("scaled activations and capped logits are computed on the CPU alone");
-}
 
 void soft_cap_ref(float* x, std::int64_t count, float cap) {
   for (std::int64_t i = 0; i < count; ++i) {
@@ -26,7 +22,7 @@ void soft_cap_ref(float* x, std::int64_t count, float cap) {
 
 // Plain loops: the compiler's SSE2 code already waits for memory.
 void scale(std::span<float> x, float factor, ExecContext& ctx) {
-  require_host(ctx);
+  if (ctx.queue != nullptr) return cuda::scale(x, factor, ctx);
   const auto size = static_cast<std::int64_t>(x.size());
   for_ranges(ctx.pool, size, 32768, [&](std::int64_t begin, std::int64_t end, int /*thread*/) {
     float* const values = x.data();
@@ -38,7 +34,7 @@ void add_scaled(std::span<float> x, std::span<const float> y, float factor, Exec
   if (x.size() != y.size()) {
     throw ArgumentError(str_cat("add_scaled: x of ", x.size(), " and y of ", y.size(), " values"));
   }
-  require_host(ctx);
+  if (ctx.queue != nullptr) return cuda::add_scaled(x, y, factor, ctx);
   const auto size = static_cast<std::int64_t>(x.size());
   for_ranges(ctx.pool, size, 32768, [&](std::int64_t begin, std::int64_t end, int /*thread*/) {
     float* const to = x.data();
@@ -48,7 +44,7 @@ void add_scaled(std::span<float> x, std::span<const float> y, float factor, Exec
 }
 
 void soft_cap(std::span<float> x, float cap, ExecContext& ctx) {
-  require_host(ctx);
+  if (ctx.queue != nullptr) return cuda::soft_cap(x, cap, ctx);
   auto* const path = ctx.isa == Isa::kRef    ? soft_cap_ref
                      : ctx.isa == Isa::kAvx2 ? avx2::kAttention.soft_cap
                                              : avx512::kAttention.soft_cap;

@@ -7,7 +7,7 @@
 
 namespace shoehorn {
 
-/// x[i] = factor · x[i], float32. Throws UnsupportedError on a CUDA device, as all here do.
+/// x[i] = factor · x[i], float32.
 void scale(std::span<float> x, float factor, ExecContext& ctx);
 
 /// x[i] += factor · y[i]. Throws ArgumentError if lengths differ.

@@ -50,9 +50,6 @@ class Architecture {
   /// {path, name}: what files call a parameter, where that is not its path in the tree.
   virtual std::vector<std::pair<std::string, std::string>> stored_names() const { return {}; }
 
-  /// True where a pass needs what has no kernel for CUDA devices.
-  virtual bool is_for_host_only() const { return false; }
-
   /// False where the host takes part in the midst of a pass, as with routers of experts: passes on
   /// a CUDA device are then not recorded as graphs.
   virtual bool is_recordable() const { return true; }
@@ -78,6 +75,10 @@ class Architecture {
   /// Scratch of a pass over `rows` rows, `logits_rows` of them to the head, without the kernels'
   /// own.
   virtual std::size_t workspace_bytes(std::int64_t rows, std::int64_t logits_rows) const = 0;
+
+  /// Throws PlanError where a sequence has positions that the model does not know. Of every pass,
+  /// before its weights are asked for: a recorded one runs without the steps below.
+  virtual void check_positions(const Batch& /*batch*/) const {}
 
   /// The angles of a batch, for each rotary embedding that the forward pass asks of its Pass.
   virtual std::vector<RotaryTable> rotary_tables(const Batch& /*batch*/) const { return {}; }

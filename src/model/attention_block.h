@@ -36,7 +36,6 @@ struct AttentionSpec {
 
   std::int64_t q_width() const { return heads * head_dim; }
   std::int64_t kv_width() const { return kv_heads * head_dim; }
-  bool is_for_host_only() const { return q_norm.is_for_host_only() || k_norm.is_for_host_only(); }
 };
 
 /// What differs from layer to layer.

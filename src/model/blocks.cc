@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kernels/attention_cuda.h"
+#include "kernels/decode_row.h"
 #include "kernels/kv_rows.h"
 #include "kernels/linear.h"
 #include "kernels/rms_norm.h"
@@ -95,22 +96,59 @@ std::span<const float> vector_on(Device device, const WeightView& weight, Runtim
   return copy;
 }
 
+void look_up(const WeightView& table, LookUpBy by, const Pass& pass, std::span<float> out,
+             Device device, Runtime& runtime) {
+  const Device place = home(table);
+  const bool on_card = place.kind == DeviceKind::kCuda;
+  const DType dtype = table.form.dtype;
+  const std::int64_t rows = pass.rows();
+  const std::int64_t width = static_cast<std::int64_t>(out.size()) / rows;
+  ExecContext& there = runtime.on(place);
+  if (on_card && place == device) {
+    const auto* const here = by == LookUpBy::kId ? pass.ids(device) : pass.positions(device);
+    return cuda::fetch_rows(dtype, table.data, width, here, rows, out.data(), there);
+  }
+  std::vector<std::int32_t> numbers;
+  for (const BatchSequence& sequence : pass.batch().sequences) {
+    const auto some = by == LookUpBy::kId ? sequence.ids : sequence.positions;
+    numbers.insert(numbers.end(), some.begin(), some.end());
+  }
+  const WorkspaceScope scope(there.workspace);
+  const bool hops = on_card || device.kind == DeviceKind::kCuda;
+  const auto found = hops ? there.workspace.take<float>(out.size()) : out;
+  if (on_card) {
+    const auto sent = there.workspace.take<std::int32_t>(numbers.size());
+    runtime.copy(place, sent.data(), Device{}, numbers.data(), sent.size_bytes());
+    cuda::fetch_rows(dtype, table.data, width, sent.data(), rows, found.data(), there);
+  } else {
+    const std::size_t row_bytes = packed_bytes(dtype, width).value();
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      decode_row(dtype, table.data + static_cast<std::size_t>(numbers[i]) * row_bytes, width,
+                 found.data() + i * static_cast<std::size_t>(width), there.isa);
+    }
+  }
+  if (hops) runtime.copy(device, out.data(), place, found.data(), found.size_bytes());
+}
+
 void embed(const Pass& pass, std::size_t group, std::size_t weight, WeightStore& weights,
            std::span<float> x, Device device, Runtime& runtime) {
-  const WeightView table = weights.view(group, weight);
-  if (device.kind == DeviceKind::kCuda && table.data != nullptr && table.device == device) {
-    ExecContext& ctx = runtime.on(device);
-    const std::int64_t width = table.shape[1];
-    return cuda::fetch_rows(table.form.dtype, table.data, width, pass.ids(device), pass.rows(),
-                            x.data(), ctx);
+  const WeightView& table = weights.view(group, weight);
+  if (table.data != nullptr) {
+    return look_up(table, LookUpBy::kId, pass, x, device, runtime);
   }
+  // On disk: its rows are read to host memory, one by one.
+  Workspace& workspace = runtime.on(Device{}).workspace;
+  const WorkspaceScope scope(workspace);
+  const bool hops = device.kind == DeviceKind::kCuda;
+  const auto read = hops ? workspace.take<float>(x.size()) : x;
   const std::size_t width = x.size() / static_cast<std::size_t>(pass.rows());
   std::size_t at = 0;
   for (const BatchSequence& sequence : pass.batch().sequences) {
     const std::size_t size = sequence.ids.size() * width;
-    weights.fetch_rows(group, weight, sequence.ids, x.subspan(at, size));
+    weights.fetch_rows(group, weight, sequence.ids, read.subspan(at, size));
     at += size;
   }
+  if (hops) runtime.copy(device, x.data(), Device{}, read.data(), read.size_bytes());
 }
 
 RotaryTable rotary_table(const RotaryEmbedding& rotary, const Batch& batch) {

@@ -75,8 +75,16 @@ inline void project(std::initializer_list<Projection> projections, std::span<con
 /// until the workspace of `device` is released.
 std::span<const float> vector_on(Device device, const WeightView& weight, Runtime& runtime);
 
+/// What numbers of a pass's rows say which rows of a table they take.
+enum class LookUpBy { kId, kPosition };
+
+/// out[i, :] = the row of `table` that row i of the pass has the number of, as float32: every
+/// number is in range, the table in memory of any device, out [rows, width] on `device`.
+void look_up(const WeightView& table, LookUpBy by, const Pass& pass, std::span<float> out,
+             Device device, Runtime& runtime);
+
 /// The rows of an embedding (weight `weight` of group `group`) for every id of the pass, into x
-/// [rows, hidden_size] on the device that computes the group.
+/// [rows, width] on `device`, wherever the embedding lives. Throws FileError.
 void embed(const Pass& pass, std::size_t group, std::size_t weight, WeightStore& weights,
            std::span<float> x, Device device, Runtime& runtime);
 

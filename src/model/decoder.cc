@@ -8,7 +8,7 @@
 
 #include "base/str_cat.h"
 #include "kernels/add.h"
-#include "kernels/decode_row.h"
+#include "kernels/copy.h"
 #include "kernels/scale.h"
 #include "model/tree_parts.h"
 
@@ -54,7 +54,7 @@ class Decoder final : public Architecture {
     return spec_.stored_names;
   }
   std::span<const float> alibi_slopes() const override { return spec_.attention.alibi_slopes; }
-  bool is_for_host_only() const override;
+  void check_positions(const Batch& batch) const override;
   std::int64_t short_context() const override {
     return spec_.rotary.empty() ? 0 : spec_.rotary.front().short_context();
   }
@@ -71,8 +71,8 @@ class Decoder final : public Architecture {
   void measure();
   void enter(const WeightStore::Lease& w, const Pass& pass, std::span<float> x, Device device,
              Runtime& runtime) const;
-  void add_positions(const WeightView& table, const Pass& pass, std::span<float> x,
-                     ExecContext& ctx) const;
+  void add_positions(const WeightView& table, const Pass& pass, std::span<float> x, Device device,
+                     Runtime& runtime) const;
   void add_in_parallel(const Layer& layer, const WeightStore::Lease& w, std::int64_t index,
                        const Pass& pass, std::span<float> x, Device device, Runtime& runtime) const;
   template <typename Run>
@@ -167,7 +167,7 @@ ModuleTree Decoder::module_tree(DType dtype) const {
 
 std::size_t Decoder::workspace_bytes(std::int64_t rows, std::int64_t logits_rows) const {
   // Beside x: what its norms give, what a block gives before it is added, and what attention or the
-  // mlp takes.
+  // mlp takes. Before the first layer, learned positions and their numbers take no more.
   const std::int64_t norms = 2 * shape_.hidden_size;
   const std::int64_t block =
       std::max(AttentionBlock::row_floats(spec_.attention), MlpBlock::row_floats(spec_.mlp));
@@ -186,18 +186,15 @@ std::vector<RotaryTable> Decoder::rotary_tables(const Batch& batch) const {
   return tables;
 }
 
-bool Decoder::is_for_host_only() const {
-  bool host_only = spec_.attention.is_for_host_only() || spec_.mlp.is_for_host_only() ||
-                   spec_.final_norm.is_for_host_only() || spec_.adds_to_normed ||
-                   !spec_.project_in.empty() || !spec_.embed_positions.empty() ||
-                   spec_.embedding_multiplier != 1 || spec_.residual_multiplier != 1 ||
-                   spec_.logits_multiplier != 1 || spec_.logits_softcap != 0;
-  const LayerNorms& norms = spec_.norms;
-  for (const NormSpec* norm : {&norms.pre_attention, &norms.post_attention, &norms.after_attention,
-                               &norms.pre_mlp, &norms.post_mlp, &norms.after_mlp}) {
-    host_only = host_only || norm->is_for_host_only();
+void Decoder::check_positions(const Batch& batch) const {
+  if (spec_.embed_positions.empty()) return;
+  for (const BatchSequence& sequence : batch.sequences) {
+    for (const std::int32_t position : sequence.positions) {
+      if (position >= 0 && position < spec_.max_position_embeddings) continue;
+      throw PlanError(str_cat("position ", position, " is past the ", spec_.max_position_embeddings,
+                              " that the model has learned; it takes no longer texts"));
+    }
   }
-  return host_only;
 }
 
 void Decoder::embed_tokens(const Pass& pass, WeightStore& weights, std::span<float> x,
@@ -216,36 +213,25 @@ void Decoder::enter(const WeightStore::Lease& w, const Pass& pass, std::span<flo
     const WorkspaceScope scope(ctx.workspace);
     const auto size = static_cast<std::size_t>(pass.rows() * spec_.embedding_size);
     const auto embedded = ctx.workspace.take<float>(size);
-    std::ranges::copy(x.first(size), embedded.begin());
+    copy_values(x.first(size), embedded, ctx);
     x = x.first(static_cast<std::size_t>(pass.rows() * spec_.hidden_size));
     const auto& [weight, bias] = *entrance_.project_in;
     project({{&w[weight], &w[bias], x}}, embedded, pass.rows(), device, runtime);
   }
-  if (entrance_.positions) add_positions(w[*entrance_.positions], pass, x, ctx);
+  if (entrance_.positions) add_positions(w[*entrance_.positions], pass, x, device, runtime);
   if (entrance_.norm.exists()) entrance_.norm.apply(w, x, x, device, runtime);
 }
 
 void Decoder::add_positions(const WeightView& table, const Pass& pass, std::span<float> x,
-                            ExecContext& ctx) const {
+                            Device device, Runtime& runtime) const {
+  ExecContext& ctx = runtime.on(device);
   const WorkspaceScope scope(ctx.workspace);
-  const auto width = static_cast<std::size_t>(spec_.hidden_size);
   const std::size_t row_bytes = packed_bytes(table.form.dtype, spec_.hidden_size).value();
-  const auto learned = ctx.workspace.take<float>(width);
-  std::size_t at = 0;
-  for (const BatchSequence& sequence : pass.batch().sequences) {
-    for (const std::int32_t position : sequence.positions) {
-      const std::int64_t row = position + spec_.position_offset;
-      if (position < 0 || row >= table.shape[0]) {
-        throw PlanError(str_cat("position ", position, " is past the ",
-                                table.shape[0] - spec_.position_offset,
-                                " that the model has learned; it takes no longer texts"));
-      }
-      decode_row(table.form.dtype, table.data + static_cast<std::size_t>(row) * row_bytes,
-                 spec_.hidden_size, learned.data(), ctx.isa);
-      add(x.subspan(at, width), learned, ctx);
-      at += width;
-    }
-  }
+  WeightView learned = table;
+  learned.data += static_cast<std::size_t>(spec_.position_offset) * row_bytes;
+  const auto found = ctx.workspace.take<float>(x.size());
+  look_up(learned, LookUpBy::kPosition, pass, found, device, runtime);
+  add(x, found, ctx);
 }
 
 void Decoder::decoder_layer(const WeightStore::Lease& w, std::int64_t index, const Pass& pass,
@@ -277,7 +263,7 @@ void Decoder::add_block(const NormBlock& before, const NormBlock& within, const 
     before.apply(w, x, normed, device, runtime);
     h = normed;
   }
-  if (spec_.adds_to_normed) std::ranges::copy(h, x.begin());
+  if (spec_.adds_to_normed) copy_values(h, x, ctx);
   if (!within.exists() && spec_.residual_multiplier == 1) {
     run(h, x, /*accumulate=*/true);
   } else {
@@ -315,7 +301,7 @@ void Decoder::head(const WeightStore::Lease& w, const Pass& pass, std::span<cons
       .norm =
           [&](std::span<const float> from, std::span<float> to) {
             if (exit_.norm.exists()) return exit_.norm.apply(w, from, to, device, runtime);
-            if (to.data() != from.data()) std::ranges::copy(from, to.begin());
+            copy_values(from, to, runtime.on(device));
           },
       .hidden_size = spec_.hidden_size,
       .project_out = exit_.project_out ? &w[exit_.project_out->weight] : nullptr,

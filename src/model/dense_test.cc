@@ -3,11 +3,12 @@
 // every way to feed a prompt.
 #include <algorithm>
 #include <cmath>
-#include <random>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include "shoehorn/error.h"
 
 #include "model/testing_golden.h"
 #include "model/testing_model.h"
@@ -21,18 +22,6 @@ using testing::Golden;
 
 // Float32 in any order of summation lands at 5e-6; the weakest real mistake is 1e-4.
 constexpr double kTolerance = 5e-5;
-
-std::unique_ptr<const Architecture> make_architecture_of(const std::string& name,
-                                                         const std::string& config) {
-  const auto path = testing::model_folder(name) / config;
-  return make_architecture(Config::parse(read_text_file(path), path));
-}
-
-/// "model.layers.": what is in front of a layer's number.
-std::string layers_path(const Architecture& architecture) {
-  const std::string first = architecture.weight_groups()[1].name;
-  return first.substr(0, first.size() - 1);
-}
 
 class DenseFixture : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {
  protected:
@@ -120,25 +109,13 @@ TEST_P(DenseFixture, PaddedRowsAreTransformers) {
 TEST_P(DenseFixture, AnyDeviceMapGivesTheSameBits) {
   const Golden golden(name());
   const auto want = both_prompts(*load(), golden);
-  std::mt19937 random(11);
   const std::string folder = ::testing::TempDir() + "shoehorn-dense-test";
-  const std::string layers = layers_path(*make_architecture_of(name(), config()));
+  const auto architecture = testing::architecture_of(name(), config());
   for (int map = 0; map < 12; ++map) {
-    // Even maps place whole layers, odd ones every tensor by itself; ties stay together.
-    const auto place = [&](std::string_view path) {
-      std::string unit(path);
-      if (map % 2 == 0 && unit.starts_with(layers)) {
-        unit = unit.substr(0, unit.find('.', layers.size() + 1));
-      }
-      for (const char* part : {"lm_head.weight", "embed_tokens.weight", "word_embeddings.weight",
-                               "wte.weight", "embed_in.weight"}) {
-        if (unit.ends_with(part)) unit = "embedding";
-      }
-      const std::size_t hash = std::hash<std::string>()(unit + std::to_string(map));
-      const std::array devices = {Device{}, Device{DeviceKind::kDisk},
-                                  Device{DeviceKind::kVirtual, 0}, Device{DeviceKind::kVirtual, 1}};
-      return devices[hash % devices.size()];
-    };
+    const auto place =
+        testing::random_map(*architecture, map,
+                            {Device{}, Device{DeviceKind::kDisk}, Device{DeviceKind::kVirtual, 0},
+                             Device{DeviceKind::kVirtual, 1}});
     ASSERT_EQ(both_prompts(*load({.device_of = place, .offload_folder = folder}), golden), want)
         << map;
   }
@@ -163,6 +140,25 @@ INSTANTIATE_TEST_SUITE_P(
       std::ranges::replace(name, '-', '_');
       return name;
     });
+
+TEST(LearnedPositions, EndWhereTheTableEnds) {
+  for (const char* name : {"gpt2", "opt-pre-ln"}) {
+    const auto model = testing::load_test_model(testing::model_folder(name));
+    const DecoderShape& shape = model->architecture().shape();
+    std::vector<float> logits(static_cast<std::size_t>(shape.vocab_size));
+    const auto run_at = [&](std::int64_t position) {
+      const std::vector<std::int32_t> ids = {1};
+      const std::vector<std::int32_t> positions = {static_cast<std::int32_t>(position)};
+      const auto kv = model->new_kv_cache(1);
+      const BatchSequence sequence{
+          .ids = ids, .positions = positions, .kv = kv.get(), .call_length = position + 1};
+      model->run({&sequence, 1}, logits);
+    };
+    EXPECT_NO_THROW(run_at(shape.max_position_embeddings - 1)) << name;
+    EXPECT_THROW(run_at(shape.max_position_embeddings), PlanError) << name;
+    EXPECT_THROW(run_at(-1), PlanError) << name;
+  }
+}
 
 TEST(Llama, ABfloat16RunIsNoFurtherFromTruthThanTransformers) {
   const Golden golden("llama-bf16");

@@ -141,13 +141,6 @@ std::size_t kv_window_bytes(const Architecture& architecture, DType kv_dtype,
 
 LoadedModel::LoadedModel(ModelParts parts) : parts_(std::move(parts)) {
   const std::vector<Runtime::Place> places = places_of(parts_);
-  const bool on_cards = std::ranges::any_of(
-      places, [](const Runtime::Place& place) { return place.device.kind == DeviceKind::kCuda; });
-  if (on_cards && parts_.architecture->is_for_host_only()) {
-    throw UnsupportedError(
-        "this architecture has operations that no kernel for CUDA devices computes yet; "
-        "--device-map cpu runs it");
-  }
   runtime_ = std::make_unique<Runtime>(*parts_.pool, parts_.isa, *parts_.memory, places);
   if (std::ranges::find(parts_.spilled_layers, true) != parts_.spilled_layers.end()) {
     window_ = std::make_unique<KvWindow>(

@@ -23,7 +23,6 @@ struct MlpSpec {
   std::string down = {};
 
   bool is_gated() const { return !gate.empty() || !gate_up.empty(); }
-  bool is_for_host_only() const { return !is_gated() || activation != Activation::kSilu; }
 };
 
 class MlpBlock {

@@ -1,7 +1,6 @@
 #include "model/norm_block.h"
 
-#include <algorithm>
-
+#include "kernels/copy.h"
 #include "kernels/layer_norm.h"
 #include "kernels/rms_norm.h"
 #include "model/blocks.h"
@@ -21,12 +20,14 @@ std::span<const float> NormBlock::weights(const WeightStore::Lease& w, Device de
                                           Runtime& runtime) const {
   if (w[weights_.front()].data == nullptr) return {};
   if (weights_.size() == 1) return vector_on(device, w[weights_.front()], runtime);
-  const auto width = static_cast<std::size_t>(spec_.width);
-  const auto all = runtime.on(device).workspace.take<float>(weights_.size() * width);
-  for (std::size_t i = 0; i < weights_.size(); ++i) {
-    std::ranges::copy(vector_on(device, w[weights_[i]], runtime),
-                      all.begin() + static_cast<std::ptrdiff_t>(i * width));
+  ExecContext& ctx = runtime.on(device);
+  const auto all =
+      ctx.workspace.take<float>(weights_.size() * static_cast<std::size_t>(spec_.width));
+  std::vector<const float*> modules;
+  for (const std::size_t weight : weights_) {
+    modules.push_back(vector_on(device, w[weight], runtime).data());
   }
+  stack_rows(modules, spec_.width, all, ctx);
   return all;
 }
 

@@ -33,7 +33,6 @@ struct NormSpec {
     spec.width = other_width;
     return spec;
   }
-  bool is_for_host_only() const { return kind == Kind::kLayer || weight_offset != 0; }
 };
 
 class NormBlock {

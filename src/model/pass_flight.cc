@@ -54,6 +54,7 @@ void check_cancelled(const std::deque<Pass>& passes) {
 PassFlight::PassFlight(std::span<const Batch> batches, const Architecture& architecture,
                        Runtime& runtime)
     : architecture_(architecture), runtime_(runtime) {
+  for (const Batch& batch : batches) architecture.check_positions(batch);
   for (const Batch& batch : batches) {
     passes_.emplace_back(batch, architecture.rotary_tables(batch), architecture.alibi_slopes(),
                          runtime);

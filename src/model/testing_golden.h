@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -38,12 +39,13 @@ struct Golden {
   Checkpoint file;
 };
 
-/// The largest difference, relative to the largest recorded logit.
+/// The largest difference, relative to the largest recorded logit; infinite where one is no number.
 inline double distance(const std::vector<float>& got, const std::vector<float>& want) {
   EXPECT_EQ(got.size(), want.size());
   double difference = 0;
   double largest = 0;
   for (std::size_t i = 0; i < want.size(); ++i) {
+    if (std::isnan(got[i])) return std::numeric_limits<double>::infinity();
     difference = std::max(difference, std::abs(static_cast<double>(got[i]) - want[i]));
     largest = std::max(largest, std::abs(static_cast<double>(want[i])));
   }

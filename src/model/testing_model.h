@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
@@ -44,6 +45,31 @@ struct TestModelOptions {
   /// The CUDA device that everything which lives elsewhere comes to, in every pass.
   std::optional<Device> link = {};
 };
+
+/// A device for every parameter, drawn from `devices`: even maps place whole layers, odd ones every
+/// tensor by itself; ties stay together.
+inline std::function<Device(std::string_view)> random_map(const Architecture& architecture, int map,
+                                                          std::vector<Device> devices) {
+  const std::string first = architecture.weight_groups()[1].name;
+  return [map, devices = std::move(devices), layers = first.substr(0, first.size() - 1),
+          ties = architecture.module_tree(DType::kF32).ties](std::string_view path) {
+    std::string unit(path);
+    if (map % 2 == 0 && unit.starts_with(layers)) {
+      unit = unit.substr(0, unit.find('.', layers.size()));
+    }
+    for (const auto& [owner, alias] : ties) {
+      if (unit == alias) unit = owner;
+    }
+    return devices[std::hash<std::string>()(unit + std::to_string(map)) % devices.size()];
+  };
+}
+
+/// The architecture of a model of tests/data.
+inline std::unique_ptr<const Architecture> architecture_of(
+    const std::string& name, const std::string& config = "config.json") {
+  const std::filesystem::path path = model_folder(name) / config;
+  return make_architecture(Config::parse(read_text_file(path), path));
+}
 
 inline bool has_card(const std::vector<Accelerator>& accelerators) {
   return std::ranges::any_of(accelerators, [](const Accelerator& a) { return a.card >= 0; });

@@ -100,7 +100,8 @@ enum class ComputeDtype : std::uint8_t {
 std::string_view to_string(ComputeDtype dtype);
 
 struct WeightCompute {
-  ComputeDtype dtype = ComputeDtype::kF32;  // four bits
+  // Of four bits; and on a CUDA device, in products of many rows, of what else is decoded there.
+  ComputeDtype dtype = ComputeDtype::kF32;
   float llm_int8_threshold = 6.0F;          // int8: activations at or above it stay floats; 0: none
   bool bnb_cpu_constant = false;  // int8: bitsandbytes' CPU constant in place of 1 / 127^2
 };

@@ -1,0 +1,96 @@
+// The activation family on a CUDA device.
+#include <type_traits>
+
+#include "kernels/each_cuda.h"
+#include "kernels/rows_cuda.h"
+
+namespace shoehorn::cuda {
+namespace {
+
+constexpr float kHalfRoot = 0.70710678F;        // 1 / √2
+constexpr float kGeluTanhScale = 0.797884561F;  // √(2/π)
+constexpr float kGeluTanhCube = 0.044715F;
+constexpr float kQuickGeluScale = 1.702F;
+
+template <Activation kActivation>
+__device__ float activated(float z) {
+  if constexpr (kActivation == Activation::kSilu) return z / (1.0F + expf(-z));
+  if constexpr (kActivation == Activation::kGelu) return 0.5F * z * erfcf(-kHalfRoot * z);
+  if constexpr (kActivation == Activation::kGeluTanh) {
+    // (1 + tanh(u)) / 2 is sigmoid(2 u), which loses nothing where tanh is near -1.
+    const float u = kGeluTanhScale * (z + kGeluTanhCube * (z * z * z));
+    return z / (1.0F + expf(-2.0F * u));
+  }
+  if constexpr (kActivation == Activation::kQuickGelu) {
+    return z / (1.0F + expf(-kQuickGeluScale * z));
+  }
+  // Comparisons rather than fmaxf: NaN stays NaN.
+  if constexpr (kActivation == Activation::kRelu) return z < 0.0F ? 0.0F : z;
+  if constexpr (kActivation == Activation::kRelu2) return z < 0.0F ? 0.0F : z * z;
+}
+
+template <Activation kActivation>
+struct Activate {
+  const float* x;
+  float* out;
+
+  __device__ void one(std::int64_t i) const { out[i] = activated<kActivation>(x[i]); }
+  __device__ void four(std::int64_t i) const {
+    const float4 z = reinterpret_cast<const float4*>(x)[i];
+    reinterpret_cast<float4*>(out)[i] =
+        map_four(z, [](float v) { return activated<kActivation>(v); });
+  }
+  bool is_aligned() const { return are_aligned_16({x, out}); }
+};
+
+template <Activation kActivation>
+struct GateMul {
+  const float* gate;
+  const float* up;
+  float* out;
+
+  __device__ static float gated(float g, float u) { return activated<kActivation>(g) * u; }
+  __device__ void one(std::int64_t i) const { out[i] = gated(gate[i], up[i]); }
+  __device__ void four(std::int64_t i) const {
+    const float4 g = reinterpret_cast<const float4*>(gate)[i];
+    const float4 u = reinterpret_cast<const float4*>(up)[i];
+    reinterpret_cast<float4*>(out)[i] =
+        map_four(g, u, [](float a, float b) { return gated(a, b); });
+  }
+  bool is_aligned() const { return are_aligned_16({gate, up, out}); }
+};
+
+/// run(std::integral_constant<Activation, ...>) of the one that is asked for.
+template <typename Run>
+void with_activation(Activation activation, const Run& run) {
+  switch (activation) {
+    case Activation::kSilu: return run(std::integral_constant<Activation, Activation::kSilu>());
+    case Activation::kGelu: return run(std::integral_constant<Activation, Activation::kGelu>());
+    case Activation::kGeluTanh:
+      return run(std::integral_constant<Activation, Activation::kGeluTanh>());
+    case Activation::kQuickGelu:
+      return run(std::integral_constant<Activation, Activation::kQuickGelu>());
+    case Activation::kRelu: return run(std::integral_constant<Activation, Activation::kRelu>());
+    case Activation::kRelu2: return run(std::integral_constant<Activation, Activation::kRelu2>());
+  }
+}
+
+}  // namespace
+
+void activate(Activation activation, std::span<const float> x, std::span<float> out,
+              ExecContext& ctx) {
+  with_activation(activation, [&](auto which) {
+    run_each(Activate<decltype(which)::value>{x.data(), out.data()}, out.size(), *ctx.queue,
+             "activate");
+  });
+}
+
+void gate_mul(Activation activation, std::span<const float> gate, std::span<const float> up,
+              std::span<float> out, ExecContext& ctx) {
+  with_activation(activation, [&](auto which) {
+    run_each(GateMul<decltype(which)::value>{gate.data(), up.data(), out.data()}, out.size(),
+             *ctx.queue, "gate_mul");
+  });
+}
+
+}  // namespace shoehorn::cuda
