@@ -227,7 +227,8 @@ def rates(record: dict) -> dict[str, float]:
         found |= {key: value for key, value in (cards[0]["rates"] or {}).items() if value} if cards else {}
     # What the kernels were timed beside, where both are there.
     bench = result_of(record, "kernels") or {}
-    found |= {key: bench[key] for key in ("copy_gb_s", "matrix_tflop_s") if bench.get(key)}
+    keys = ("copy_gb_s", "matrix_tflop_s", "host_beside_link_gb_s", "link_beside_host_gb_s")
+    found |= {key: bench[key] for key in keys if bench.get(key)}
     return found
 
 
@@ -261,7 +262,8 @@ def model_figures(record: dict, name: str) -> dict:
 
 def offload_figures(record: dict, batch: int) -> dict:
     """Decode, and its share of what reading the host's weights once a pass allows: over the link alone,
-    and by link and processor side by side, each at its full rate."""
+    and by link and processor side by side, at what both reached at once, or, where that was not measured,
+    each alone."""
     result = result_of(record, f"offload-{batch}") or {}
     if not result.get("decode_tok_s"):
         return {}
@@ -275,7 +277,10 @@ def offload_figures(record: dict, batch: int) -> dict:
     passes_s = result["decode_tok_s"] / batch
     figures["host_gb_s"] = passes_s * host_bytes / GB
     figures["link_share"] = share(figures["host_gb_s"], best.get("link_gb_s"))
-    if "link_gb_s" in best and "host_gb_s" in best:
+    if "link_beside_host_gb_s" in best:
+        both = best["link_beside_host_gb_s"] + best["host_beside_link_gb_s"]
+        figures["both_share"] = share(figures["host_gb_s"], both)
+    elif "link_gb_s" in best and "host_gb_s" in best:
         figures["both_share"] = share(figures["host_gb_s"], best["link_gb_s"] + best["host_gb_s"])
     return figures
 

@@ -115,6 +115,8 @@ def machine_lines(record: dict) -> list[str]:
         "link_gb_s": "host to card {} GB/s",
         "link_back_gb_s": "card to host {} GB/s",
         "host_gb_s": "host memory read {} GB/s",
+        "host_beside_link_gb_s": "host memory read {} GB/s while the link copied from it",
+        "link_beside_host_gb_s": "the link then {} GB/s",
     }
     rates = record["rates"]
     measured = [words.format(number(rates[key])) for key, words in named.items() if key in rates]

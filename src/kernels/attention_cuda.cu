@@ -183,26 +183,10 @@ void run_store(const AttentionJob& job, const Queue& queue) {
 
 // ---- joining ----
 
-constexpr int kJoinThreads = 256;
-
-template <int kCount>
-struct alignas(kCount * sizeof(float)) Values {
-  float at[kCount] = {};
-
-  __device__ void add(float weight, const Values& other) {
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) at[i] += weight * other.at[i];
-  }
-};
-
-// Grid: heads, sequences. Groups of threads take every so-manieth part, kCount values a thread, so
-// that nearly all parts are on their way at once, before their weights are known.
-template <int kCount>
-__global__ void __launch_bounds__(kJoinThreads)
+// Grid: heads, sequences.
+__global__ void __launch_bounds__(kThreads)
     join_parts(const AttentionJob job, const AttentionParts parts, const int grain) {
-  constexpr int kAhead = 8;
   __shared__ float weights[kMostSplits];
-  __shared__ Values<kCount> totals[kJoinThreads];
   let_next_begin();
   follow();
   const SequenceRows sequence = job.sequences[blockIdx.y];
@@ -212,59 +196,30 @@ __global__ void __launch_bounds__(kJoinThreads)
   const int run = keys_per_split(keys, parts.splits, grain);
   const int count = static_cast<int>(ceil_div(keys, run));  // splits that have keys
   const std::int64_t row = std::int64_t{blockIdx.y} * job.params.heads + blockIdx.x;
-  const int width = static_cast<int>(job.value_dim) / kCount;
-  const int lanes = min(width, kJoinThreads);
-  const int groups = kJoinThreads / lanes;
-  const int group = static_cast<int>(threadIdx.x) / lanes;
-  const int lane = static_cast<int>(threadIdx.x) % lanes;
-  const auto* const sums =
-      reinterpret_cast<const Values<kCount>*>(parts.sums + row * parts.splits * job.value_dim);
-  Values<kCount> ahead[kAhead];
-#pragma unroll
-  for (int j = 0; j < kAhead; ++j) {
-    const int p = group + j * groups;
-    if (group < groups && p < count) ahead[j] = sums[std::int64_t{p} * width + lane];
-  }
-
   const float2* const stats = parts.stats + row * parts.splits;
   if (threadIdx.x < kWarp) {
-    const int first = static_cast<int>(threadIdx.x);
+    const int lane = static_cast<int>(threadIdx.x);
     float max = kNoMax;
-    for (int p = first; p < count; p += kWarp) max = fmaxf(max, stats[p].x);
+    for (int p = lane; p < count; p += kWarp) max = fmaxf(max, stats[p].x);
 #pragma unroll
     for (int distance = kWarp / 2; distance > 0; distance /= 2) {
       max = fmaxf(max, __shfl_xor_sync(kAllLanes, max, distance));
     }
     float sum = 0;
-    for (int p = first; p < count; p += kWarp) sum += exp2f(stats[p].x - max) * stats[p].y;
+    for (int p = lane; p < count; p += kWarp) sum += exp2f(stats[p].x - max) * stats[p].y;
     sum = sum_with_sink(warp_sum(sum), max, job.params.sinks, static_cast<int>(blockIdx.x));
-    for (int p = first; p < count; p += kWarp) weights[p] = exp2f(stats[p].x - max) / sum;
+    for (int p = lane; p < count; p += kWarp) weights[p] = exp2f(stats[p].x - max) / sum;
   }
   __syncthreads();
-
-  auto* const out = reinterpret_cast<Values<kCount>*>(
-      job.out + (std::int64_t{sequence.first_row} * job.params.heads + blockIdx.x) * job.value_dim);
-  for (int column = lane; column - lane < width; column += lanes) {
-    const bool has_values = group < groups && column < width;
-    Values<kCount> total;
-    if (has_values) {
-#pragma unroll
-      for (int j = 0; j < kAhead; ++j) {
-        const int p = group + j * groups;
-        if (p >= count) continue;
-        total.add(weights[p], column == lane ? ahead[j] : sums[std::int64_t{p} * width + column]);
-      }
-      for (int p = group + kAhead * groups; p < count; p += groups) {
-        total.add(weights[p], sums[std::int64_t{p} * width + column]);
-      }
-      totals[threadIdx.x] = total;
-    }
-    __syncthreads();
-    if (has_values && group == 0) {
-      for (int other = 1; other < groups; ++other) total.add(1.0F, totals[other * lanes + lane]);
-      out[column] = total;
-    }
-    __syncthreads();
+  const std::int64_t value_dim = job.value_dim;
+  const float* const sums = parts.sums + row * parts.splits * value_dim;
+  float* const out =
+      job.out + (std::int64_t{sequence.first_row} * job.params.heads + blockIdx.x) * value_dim;
+  for (std::int64_t i = threadIdx.x; i < value_dim; i += kThreads) {
+    float total = 0;
+#pragma unroll 8
+    for (int p = 0; p < count; ++p) total += weights[p] * sums[p * value_dim + i];
+    out[i] = total;
   }
 }
 
@@ -327,9 +282,7 @@ void join_attention_parts(const AttentionJob& job, const AttentionParts& parts, 
   // gridDim.y ends at 65,535; so many sequences are never split.
   const dim3 grid(static_cast<unsigned>(job.params.heads),
                   static_cast<unsigned>(job.sequence_count));
-  const bool is_wide = job.value_dim % 4 == 0 && is_aligned(job.out, 16);
-  launch_following(queue, "attention", is_wide ? join_parts<4> : join_parts<1>, grid, kJoinThreads,
-                   0, job, parts, grain);
+  launch_following(queue, "attention", join_parts, grid, kThreads, 0, job, parts, grain);
 }
 
 void store_kv(const AttentionJob& job, ExecContext& ctx) {

@@ -2,16 +2,21 @@
 #include "kernels/cuda_bench.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <exception>
 #include <random>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "cuda/blas.h"
 #include "cuda/card.h"
+#include "cuda/memory.h"
+#include "kernels/probe.h"
 
 namespace shoehorn::cuda_bench {
 namespace {
@@ -53,6 +58,7 @@ Bench::Bench(int ordinal, std::string filter, bool json)
       json_(json) {
   copy_gb_s_ = measure_copy();
   matrix_tflop_s_ = measure_products();
+  if (wants("host memory")) measure_host();
   if (!json_) {
     std::printf("%s: copies %.0f GB/s (read and written), bf16 products %.0f TFLOP/s\n",
                 queue_.card().name.c_str(), copy_gb_s_, matrix_tflop_s_);
@@ -140,6 +146,52 @@ double Bench::measure_products() {
   return 2.0 * kSize * kSize * kSize / us * 1e-6;
 }
 
+void Bench::measure_host() {
+  constexpr std::size_t kBytes = std::size_t{2} << 30;  // beyond any processor's caches
+  constexpr std::size_t kReadBytes = std::size_t{40} << 30;
+  constexpr std::size_t kCopyBytes = std::size_t{64} << 20;
+  HostBuffer buffer(kBytes);
+  std::memset(buffer.data(), 1, buffer.size());
+  cuda::PinnedMemory pinned(kBytes);
+  std::memset(pinned.data(), 1, pinned.size());
+  const cuda::CardMemory target(queue_.ordinal(), kCopyBytes);
+  std::size_t offset = 0;
+  const auto copy = [&] {
+    cuda::copy_async(queue_, target.data(), pinned.data() + offset, kCopyBytes);
+    queue_.synchronize();
+    offset = (offset + kCopyBytes) % kBytes;
+  };
+  using Clock = std::chrono::steady_clock;
+  const auto rate = [](std::size_t copies, Clock::time_point begin) {
+    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    return static_cast<double>(copies * kCopyBytes) / seconds * 1e-9;
+  };
+  copy();
+  constexpr std::size_t kCopies = 64;
+  const auto begin = Clock::now();
+  for (std::size_t i = 0; i < kCopies; ++i) copy();
+  alone_.link_gb_s = rate(kCopies, begin);
+
+  ThreadPool pool(static_cast<int>(std::max(std::thread::hardware_concurrency(), 1U)));
+  const auto read = [&] {
+    return measure_read_bandwidth(pool, buffer.bytes(), kReadBytes, detect_isa()) * 1e-9;
+  };
+  alone_.processor_gb_s = read();
+  std::atomic<bool> is_over = false;
+  std::thread copying([&] {
+    std::size_t copies = 0;
+    const auto first = Clock::now();
+    for (; !is_over; ++copies) copy();
+    at_once_.link_gb_s = rate(copies, first);
+  });
+  at_once_.processor_gb_s = read();
+  is_over = true;
+  copying.join();
+  if (json_) return;
+  std::printf("host memory: read %.1f GB/s, over the link %.1f; at once %.1f and %.1f\n",
+              alone_.processor_gb_s, alone_.link_gb_s, at_once_.processor_gb_s, at_once_.link_gb_s);
+}
+
 void Bench::run(const std::string& name, const Work& work,
                 const std::function<void(std::size_t)>& launch) {
   if (!wants(name)) return;
@@ -161,8 +213,13 @@ void Bench::run(const std::string& name, const Work& work,
 
 void Bench::finish() const {
   if (!json_) return;
-  std::printf("{\"card\": \"%s\", \"copy_gb_s\": %.1f, \"matrix_tflop_s\": %.1f, \"cases\": [",
+  std::printf("{\"card\": \"%s\", \"copy_gb_s\": %.1f, \"matrix_tflop_s\": %.1f,",
               queue_.card().name.c_str(), copy_gb_s_, matrix_tflop_s_);
+  if (at_once_.link_gb_s > 0) {
+    std::printf(" \"host_beside_link_gb_s\": %.1f, \"link_beside_host_gb_s\": %.1f,",
+                at_once_.processor_gb_s, at_once_.link_gb_s);
+  }
+  std::printf(" \"cases\": [");
   for (std::size_t i = 0; i < results_.size(); ++i) {
     const Result& result = results_[i];
     std::printf("%s\n  {\"name\": \"%s\", \"us\": %.2f, \"gb_s\": %.1f, \"tflop_s\": %.2f}",

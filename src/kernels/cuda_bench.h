@@ -63,6 +63,7 @@ class Bench {
   double median_us(const std::function<void(std::size_t)>& launch);
   double measure_copy();
   double measure_products();
+  void measure_host();
 
   cuda::Queue queue_;
   ThreadPool pool_;
@@ -73,6 +74,13 @@ class Bench {
   bool json_;
   double copy_gb_s_ = 0;
   double matrix_tflop_s_ = 0;
+  // Host memory, read by the processor and over the link: each alone, and both at once.
+  struct HostRates {
+    double processor_gb_s = 0;
+    double link_gb_s = 0;
+  };
+  HostRates alone_;
+  HostRates at_once_;
   std::vector<Result> results_;
 };
 

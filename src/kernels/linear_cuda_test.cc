@@ -145,7 +145,8 @@ TEST_F(LinearCuda, AddsToWhatIsThere) {
         encode_row(dtype, numbers.data(), 20 * k, bytes.data());
         decode_row(dtype, bytes.data(), 20 * k, w.data(), Isa::kRef);
       }
-      const WeightView weight(TensorView{dtype, {20, k}, bytes.data(), Device{}});
+      WeightView weight(TensorView{dtype, {20, k}, bytes.data(), Device{}});
+      weight.compute.dtype = ComputeDtype::kBF16;
       const auto x = random_floats(rows * k, 2);
       const auto bias = random_floats(20, 3);
       const auto before = random_floats(rows * 20, 4, 10);

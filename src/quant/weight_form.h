@@ -102,8 +102,8 @@ std::string_view to_string(ComputeDtype dtype);
 struct WeightCompute {
   // Of four bits; and on a CUDA device, in products of many rows, of what else is decoded there.
   ComputeDtype dtype = ComputeDtype::kF32;
-  float llm_int8_threshold = 6.0F;          // int8: activations at or above it stay floats; 0: none
-  bool bnb_cpu_constant = false;  // int8: bitsandbytes' CPU constant in place of 1 / 127^2
+  float llm_int8_threshold = 6.0F;  // int8: activations at or above it stay floats; 0: none
+  bool bnb_cpu_constant = false;    // int8: bitsandbytes' CPU constant in place of 1 / 127^2
 };
 
 /// A weight that someone else owns; null data where it is not in memory.

@@ -240,7 +240,8 @@ std::optional<WeightLoader::Source> WeightLoader::source_of(std::int64_t index) 
         return Source{file, info->offset, info->bytes};
       }
       return Source{file, info->offset + first, piece.bytes};
-    case Kind::kCachedBytes: break;
+    case Kind::kCachedBytes:
+    case Kind::kOfMatrix: break;  // above
   }
   return std::nullopt;
 }

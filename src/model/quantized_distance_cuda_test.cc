@@ -1,0 +1,35 @@
+// The models of tests/data/models in 16, 8 and 4 bits on a CUDA device. Skipped out loud where
+// there is no card.
+#include <string>
+#include <string_view>
+
+#include <gtest/gtest.h>
+
+#include "cuda/card.h"
+#include "model/testing_quantized_distance.h"
+
+namespace shoehorn {
+namespace {
+
+class QuantizedDistanceOnCards : public ::testing::TestWithParam<testing::QuantizedMode> {
+ protected:
+  void SetUp() override {
+    if (cuda::find_cards().cards.empty()) GTEST_SKIP() << cuda::find_cards().why_none;
+  }
+};
+
+TEST_P(QuantizedDistanceOnCards, IsNoMoreThanTransformersAndBitsandbytes) {
+  testing::expect_no_further(GetParam(), [](testing::TestModelOptions& options) {
+    const int card = cuda::find_cards().cards.front().ordinal;
+    const Device device{DeviceKind::kCuda, 0};
+    options.accelerators = {{device, std::size_t{4} << 30, card}};
+    options.device_of = [device](std::string_view) { return device; };
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(All, QuantizedDistanceOnCards,
+                         ::testing::ValuesIn(testing::quantized_modes()),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace shoehorn
