@@ -42,8 +42,8 @@ TEST(CopyRuns, RefusesPartsOutsideTheirRun) {
   };
   EXPECT_THROW(copy({3, 2}, {4, 0}, 2, 1), ArgumentError);
   EXPECT_THROW(copy({3, 0}, {4, 3}, 2, 1), ArgumentError);
-  EXPECT_THROW(copy({4, 0}, {2, 0}, 2, 1), ArgumentError);   // one run for four
-  EXPECT_THROW(copy({3, 0}, {3, 0}, 2, 1), ArgumentError);   // 8 are no runs of 3
+  EXPECT_THROW(copy({4, 0}, {2, 0}, 2, 1), ArgumentError);  // one run for four
+  EXPECT_THROW(copy({3, 0}, {3, 0}, 2, 1), ArgumentError);  // 8 are no runs of 3
   EXPECT_THROW(copy({3, -1}, {4, 0}, 2, 1), ArgumentError);
   EXPECT_THROW(copy({3, 0}, {4, 0}, 2, 0), ArgumentError);
 }

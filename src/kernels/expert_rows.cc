@@ -18,8 +18,8 @@ std::int64_t row_grain(std::size_t width) {
 
 }  // namespace
 
-void gather_rows(std::span<const float> x, std::span<const std::int32_t> rows,
-                 std::span<float> out, ExecContext& ctx) {
+void gather_rows(std::span<const float> x, std::span<const std::int32_t> rows, std::span<float> out,
+                 ExecContext& ctx) {
   if (rows.empty()) return;
   const std::size_t width = out.size() / rows.size();
   if (width * rows.size() != out.size() || width == 0 || x.size() % width != 0) {

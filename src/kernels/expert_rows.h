@@ -14,8 +14,8 @@ namespace shoehorn {
 ///   x [.., width], rows [count], out [count, width]
 ///
 /// Rows are in range. Throws ArgumentError if sizes disagree, as all here do.
-void gather_rows(std::span<const float> x, std::span<const std::int32_t> rows,
-                 std::span<float> out, ExecContext& ctx);
+void gather_rows(std::span<const float> x, std::span<const std::int32_t> rows, std::span<float> out,
+                 ExecContext& ctx);
 
 /// sum[rows[i], :] += weights[i] · y[i, :], where no row is named twice.
 ///

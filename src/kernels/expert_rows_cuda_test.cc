@@ -1,6 +1,4 @@
 // Rows of experts and parts of rows on a card against the processor's.
-#include "kernels/expert_rows.h"
-
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -11,6 +9,7 @@
 
 #include "kernels/copy_runs.h"
 #include "kernels/cuda_test.h"
+#include "kernels/expert_rows.h"
 #include "kernels/kernel_test.h"
 
 namespace shoehorn {
