@@ -1,5 +1,6 @@
 // The models of tests/data/models in 16, 8 and 4 bits on a CUDA device. Skipped out loud where
 // there is no card.
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -18,8 +19,16 @@ class QuantizedDistanceOnCards : public ::testing::TestWithParam<testing::Quanti
   }
 };
 
+// From 9 rows on activations are rounded to 16 bits there, as transformers rounds them: a model is
+// about as far as theirs, and not nearer.
+constexpr double kMost = 1.1;
+constexpr double kMostOfAll = 1.02;
+
 TEST_P(QuantizedDistanceOnCards, IsNoMoreThanTransformersAndBitsandbytes) {
-  testing::expect_no_further(GetParam(), [](testing::TestModelOptions& options) {
+  testing::QuantizedMode mode = GetParam();
+  mode.most = std::max(mode.most, kMost);
+  mode.most_of_all = std::max(mode.most_of_all, kMostOfAll);
+  testing::expect_no_further(mode, [](testing::TestModelOptions& options) {
     const int card = cuda::find_cards().cards.front().ordinal;
     const Device device{DeviceKind::kCuda, 0};
     options.accelerators = {{device, std::size_t{4} << 30, card}};
