@@ -1,6 +1,6 @@
 // Dot products of a few rows of x with NF4 and FP4 weights on tensor cores, where the compute dtype
-// has 16 bits: half the look-ups in shared memory of linear_four_bit_cuda.cu, and eight rows of x at
-// less than twice the price of one.
+// has 16 bits: half the look-ups in shared memory of linear_four_bit_cuda.cu, and eight rows of x
+// at less than twice the price of one.
 //
 // Both codes of a byte are looked up at once as two float16, in a table with a copy for each lane.
 // What a lane looks up is what mma_16x8x16 wants of its first operand: sixteen rows of W against
