@@ -38,7 +38,7 @@ GB = 1e9
 FORMS = {
     "bf16": [],
     "int8": ["--load-in-8bit"],
-    "nf4": ["--load-in-4bit", "--bnb-4bit-quant-type", "nf4"],
+    "nf4": ["--load-in-4bit", "--bnb-4bit-quant-type", "nf4", "--bnb-4bit-compute-dtype", "bfloat16"],
 }
 OFFLOAD_BATCHES = (1, 32)
 # Shapes that `shoehorn --synthetic` and llama_shape.py both know.

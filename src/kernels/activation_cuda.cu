@@ -1,33 +1,12 @@
 // The activation family on a CUDA device.
 #include <type_traits>
 
+#include "kernels/activation_cuda.h"
 #include "kernels/each_cuda.h"
 #include "kernels/rows_cuda.h"
 
 namespace shoehorn::cuda {
 namespace {
-
-constexpr float kHalfRoot = 0.70710678F;        // 1 / √2
-constexpr float kGeluTanhScale = 0.797884561F;  // √(2/π)
-constexpr float kGeluTanhCube = 0.044715F;
-constexpr float kQuickGeluScale = 1.702F;
-
-template <Activation kActivation>
-__device__ float activated(float z) {
-  if constexpr (kActivation == Activation::kSilu) return z / (1.0F + expf(-z));
-  if constexpr (kActivation == Activation::kGelu) return 0.5F * z * erfcf(-kHalfRoot * z);
-  if constexpr (kActivation == Activation::kGeluTanh) {
-    // (1 + tanh(u)) / 2 is sigmoid(2 u), which loses nothing where tanh is near -1.
-    const float u = kGeluTanhScale * (z + kGeluTanhCube * (z * z * z));
-    return z / (1.0F + expf(-2.0F * u));
-  }
-  if constexpr (kActivation == Activation::kQuickGelu) {
-    return z / (1.0F + expf(-kQuickGeluScale * z));
-  }
-  // Comparisons rather than fmaxf: NaN stays NaN.
-  if constexpr (kActivation == Activation::kRelu) return z < 0.0F ? 0.0F : z;
-  if constexpr (kActivation == Activation::kRelu2) return z < 0.0F ? 0.0F : z * z;
-}
 
 template <Activation kActivation>
 struct Activate {

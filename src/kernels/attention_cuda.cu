@@ -116,13 +116,13 @@ __global__ void __launch_bounds__(kThreads)
     turn_and_store(const AttentionJob job, float* q, const RotaryTables rotary,
                    const std::int64_t first_block, const bool is_wide) {
   let_next_begin();
-  follow();
   const std::int64_t block = first_block + blockIdx.x;
   const std::int64_t s = block / job.most_rows;
   const auto token = static_cast<int>(block % job.most_rows);
   const SequenceRows sequence = job.sequences[s];
-  if (token >= sequence.rows) return;
   const KvPlace place = job.places[s];
+  follow();
+  if (token >= sequence.rows) return;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int head_dim = static_cast<int>(job.head_dim);
   const int value_dim = static_cast<int>(job.value_dim);
@@ -183,43 +183,106 @@ void run_store(const AttentionJob& job, const Queue& queue) {
 
 // ---- joining ----
 
-// Grid: heads, sequences.
-__global__ void __launch_bounds__(kThreads)
+constexpr int kMostJoiningWarps = 8;
+constexpr int kPartsAtOnce = 5;  // that a lane loads before it needs the first
+
+__device__ float4 plus_scaled(float4 sum, float factor, float4 v) {
+  return {sum.x + factor * v.x, sum.y + factor * v.y, sum.z + factor * v.z, sum.w + factor * v.w};
+}
+__device__ float plus_scaled(float sum, float factor, float v) {
+  return sum + factor * v;
+}
+
+// What each of `count` parts weighs, by one warp.
+__device__ void weigh_parts(const float2* stats, int count, const float* sinks, int head,
+                            float* weights) {
+  constexpr int kEach = static_cast<int>(kMostSplits) / kWarp;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  float2 mine[kEach];
+  float max = kNoMax;
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    const int p = lane + i * kWarp;
+    mine[i] = p < count ? stats[p] : float2{kNoMax, 0};
+    max = fmaxf(max, mine[i].x);
+  }
+#pragma unroll
+  for (int distance = kWarp / 2; distance > 0; distance /= 2) {
+    max = fmaxf(max, __shfl_xor_sync(kAllLanes, max, distance));
+  }
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    mine[i].x = exp2f(mine[i].x - max);
+    sum += mine[i].x * mine[i].y;
+  }
+  sum = sum_with_sink(warp_sum(sum), max, sinks, head);
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    const int p = lane + i * kWarp;
+    if (p < count) weights[p] = mine[i].x / sum;
+  }
+}
+
+// Grid: heads, sequences. A lane has one Value of value_dim, a warp every so manieth part. The sums
+// are on their way while the first warp finds out what they weigh.
+template <typename Value>
+__global__ void __launch_bounds__(kMostJoiningWarps* kWarp)
     join_parts(const AttentionJob job, const AttentionParts parts, const int grain) {
   __shared__ float weights[kMostSplits];
+  __shared__ Value totals[kMostJoiningWarps][kWarp];
+  constexpr int kStep = sizeof(Value) / sizeof(float);
   let_next_begin();
-  follow();
   const SequenceRows sequence = job.sequences[blockIdx.y];
+  follow();
   if (sequence.rows == 0) return;
   const KeyRange seen = keys_seen(sequence, 0, job.params.sliding_window);
   const int keys = seen.end - seen.first;
   const int run = keys_per_split(keys, parts.splits, grain);
   const int count = static_cast<int>(ceil_div(keys, run));  // splits that have keys
-  const std::int64_t row = std::int64_t{blockIdx.y} * job.params.heads + blockIdx.x;
-  const float2* const stats = parts.stats + row * parts.splits;
-  if (threadIdx.x < kWarp) {
-    const int lane = static_cast<int>(threadIdx.x);
-    float max = kNoMax;
-    for (int p = lane; p < count; p += kWarp) max = fmaxf(max, stats[p].x);
+  const auto head = static_cast<int>(blockIdx.x);
+  const std::int64_t row = std::int64_t{blockIdx.y} * job.params.heads + head;
+  const int warps = static_cast<int>(blockDim.x) / kWarp;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int values = static_cast<int>(job.value_dim) / kStep;
+  const auto* const sums =
+      reinterpret_cast<const Value*>(parts.sums + row * parts.splits * job.value_dim);
+  auto* const out = reinterpret_cast<Value*>(
+      job.out + (std::int64_t{sequence.first_row} * job.params.heads + head) * job.value_dim);
+  Value some[kPartsAtOnce];
+  const auto load = [&](int i, int first) {
 #pragma unroll
-    for (int distance = kWarp / 2; distance > 0; distance /= 2) {
-      max = fmaxf(max, __shfl_xor_sync(kAllLanes, max, distance));
+    for (int j = 0; j < kPartsAtOnce; ++j) {
+      const int p = first + j * warps;
+      some[j] = p < count && i < values ? sums[p * values + i] : Value{};
     }
-    float sum = 0;
-    for (int p = lane; p < count; p += kWarp) sum += exp2f(stats[p].x - max) * stats[p].y;
-    sum = sum_with_sink(warp_sum(sum), max, job.params.sinks, static_cast<int>(blockIdx.x));
-    for (int p = lane; p < count; p += kWarp) weights[p] = exp2f(stats[p].x - max) / sum;
+  };
+  load(lane, warp);
+  if (warp == 0) {
+    weigh_parts(parts.stats + row * parts.splits, count, job.params.sinks, head, weights);
   }
   __syncthreads();
-  const std::int64_t value_dim = job.value_dim;
-  const float* const sums = parts.sums + row * parts.splits * value_dim;
-  float* const out =
-      job.out + (std::int64_t{sequence.first_row} * job.params.heads + blockIdx.x) * value_dim;
-  for (std::int64_t i = threadIdx.x; i < value_dim; i += kThreads) {
-    float total = 0;
-#pragma unroll 8
-    for (int p = 0; p < count; ++p) total += weights[p] * sums[p * value_dim + i];
-    out[i] = total;
+  for (int begin = 0; begin < values; begin += kWarp) {
+    const int i = begin + lane;
+    Value total{};
+    for (int first = warp; first < count; first += kPartsAtOnce * warps) {
+      if (begin > 0 || first > warp) load(i, first);
+#pragma unroll
+      for (int j = 0; j < kPartsAtOnce; ++j) {
+        const int p = first + j * warps;
+        if (p < count) total = plus_scaled(total, weights[p], some[j]);
+      }
+    }
+    totals[warp][lane] = total;
+    __syncthreads();
+    if (warp == 0 && i < values) {
+      for (int other = 1; other < warps; ++other) {
+        total = plus_scaled(total, 1.0F, totals[other][lane]);
+      }
+      out[i] = total;
+    }
+    __syncthreads();
   }
 }
 
@@ -282,7 +345,10 @@ void join_attention_parts(const AttentionJob& job, const AttentionParts& parts, 
   // gridDim.y ends at 65,535; so many sequences are never split.
   const dim3 grid(static_cast<unsigned>(job.params.heads),
                   static_cast<unsigned>(job.sequence_count));
-  launch_following(queue, "attention", join_parts, grid, kThreads, 0, job, parts, grain);
+  const auto threads = static_cast<unsigned>(std::min(parts.splits, kMostJoiningWarps) * kWarp);
+  const bool is_wide = job.value_dim % 4 == 0 && are_aligned_16({parts.sums, job.out});
+  launch_following(queue, "attention", is_wide ? join_parts<float4> : join_parts<float>, grid,
+                   threads, 0, job, parts, grain);
 }
 
 void store_kv(const AttentionJob& job, ExecContext& ctx) {

@@ -27,7 +27,8 @@ struct KvPlace {
   std::int64_t capacity = 0;
 };
 
-/// Pointers are addresses of the card, those of `params` too.
+/// Pointers are addresses of the card, those of `params` too. Tables of sequences and places are
+/// written by copies, never by a kernel: they are read before the kernel ahead has ended.
 struct AttentionJob {
   const float* q = nullptr;                 // [rows, heads, head_dim]
   const float* k = nullptr;                 // [rows, kv_heads, head_dim]: the new ones

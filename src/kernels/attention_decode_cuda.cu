@@ -18,6 +18,7 @@
 #include "kernels/attention_cuda_paths.h"
 #include "kernels/launch_cuda.h"
 #include "kernels/mma_cuda.h"
+#include "kernels/weight_loads_cuda.h"
 
 namespace shoehorn::cuda {
 namespace {
@@ -42,6 +43,14 @@ __device__ SplitPair split_pair(float first, float second) {
 
 __device__ uint4 load_16(const std::byte* address, bool is_there) {
   return is_there ? __ldg(reinterpret_cast<const uint4*>(address)) : uint4{0, 0, 0, 0};
+}
+
+// Rows `first` to first + kTileKeys - 1, before `end`, of a cache.
+__device__ void ask_for_rows(const std::byte* cache, int first, int end, int row_bytes, int lane) {
+  constexpr int kLineBytes = 128;
+  const int count = min(end - first, kTileKeys) * row_bytes;
+  const std::byte* const from = cache + std::int64_t{first} * row_bytes;
+  for (int at = lane * kLineBytes; at < count; at += kWarp * kLineBytes) prefetch(from + at);
 }
 
 // How products become scores, the same for all keys of a block.
@@ -272,14 +281,12 @@ __global__ void __launch_bounds__(kThreads)
   using Work = Decode<T, kDims, kHeadTiles, kHasBiases>;
   __shared__ typename Work::Shared shared;
   let_next_begin();
-  follow();
   const SequenceRows sequence = job.sequences[blockIdx.z];
-  if (sequence.rows == 0) return;
+  const KvPlace place = job.places[blockIdx.z];
   const KeyRange seen = keys_seen(sequence, 0, job.params.sliding_window);
   const int run = keys_per_split(seen.end - seen.first, parts.splits, kDecodeGrain);
   const int begin = seen.first + static_cast<int>(blockIdx.x) * run;
   const int end = min(begin + run, seen.end);
-  if (begin >= end) return;
 
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -290,6 +297,17 @@ __global__ void __launch_bounds__(kThreads)
   const int value_dim = static_cast<int>(job.value_dim);
   const int group = heads / static_cast<int>(job.kv_heads);
   const int kv_head = static_cast<int>(blockIdx.y) / runs_of_heads;
+  const std::int64_t head_start = kv_head * place.capacity * 2;
+  const std::byte* const keys = place.keys + head_start * head_dim;
+  const std::byte* const values = place.values + head_start * value_dim;
+  if (sequence.rows > 0) {
+    // Old positions come to the card's shared cache while the kernel ahead works out the new one.
+    const int first = begin + warp * kTileKeys;
+    ask_for_rows(keys, first, end, 2 * head_dim, lane);
+    ask_for_rows(values, first, end, 2 * value_dim, lane);
+  }
+  follow();
+  if (sequence.rows == 0 || begin >= end) return;
   const int first_of_group = static_cast<int>(blockIdx.y) % runs_of_heads * Work::kHeads;
   const int first_head = kv_head * group + first_of_group;
   const int count = min(group - first_of_group, Work::kHeads);
@@ -297,10 +315,6 @@ __global__ void __launch_bounds__(kThreads)
 
   Work work;
   work.load_queries(job.q + row * head_dim, count, head_dim, g, t);
-  const KvPlace place = job.places[blockIdx.z];
-  const std::int64_t head_start = kv_head * place.capacity * 2;
-  const std::byte* const keys = place.keys + head_start * head_dim;
-  const std::byte* const values = place.values + head_start * value_dim;
   Scoring scoring{job.params.scale, job.params.softcap, job.params.alibi, count, seen.end - 1};
   if constexpr (kHasBiases) scoring.alibi.slopes += first_head;
   for (int key = begin + warp * kTileKeys; key < end; key += kDecodeGrain) {

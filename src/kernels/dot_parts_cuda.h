@@ -75,10 +75,15 @@ inline DotParts dot_parts(std::span<const LinearTask> tasks, std::int64_t k, std
   return parts;
 }
 
+/// value + bias[n], where there is a bias.
+__device__ inline float plus_bias(float value, const float* bias, std::int64_t n) {
+  return bias == nullptr ? value : __fadd_rn(value, bias[n]);
+}
+
 /// y[m, n] = value + bias, or += where the part says so.
 __device__ inline void store_output(const DotPart& part, std::int64_t m, std::int64_t n,
                                     float value) {
-  if (part.bias != nullptr) value = __fadd_rn(value, part.bias[n]);
+  value = plus_bias(value, part.bias, n);
   float* const to = part.y + m * part.n + n;
   *to = part.accumulate ? __fadd_rn(*to, value) : value;
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/activation.h"
 #include "kernels/formats_cuda.h"
 #include "kernels/lanes_cuda.h"
 #include "kernels/linear.h"
@@ -24,6 +25,9 @@ struct FourBitPart {
   std::int32_t first_block = 0;
   std::int32_t blocks = 0;
   bool accumulate = false;
+  // Of a gated product, which stores activation(this one) times that of `up`.
+  FourBitAddresses up = {};
+  const float* up_bias = nullptr;
 };
 
 struct FourBitJob {
@@ -35,6 +39,7 @@ struct FourBitJob {
   int tile_chunks = 0;  // 32 columns each: of x in shared memory at a time
   int block_shift = 0;  // log2 of the blocksize
   ComputeDtype dtype = ComputeDtype::kF32;
+  Activation activation = Activation::kSilu;  // of a gated product
 
   __device__ const FourBitPart& of_block(unsigned block) const {
     int i = 0;

@@ -227,6 +227,19 @@ void run_some(std::span<const LinearTask> tasks, std::span<const float> x, std::
   }
 }
 
+/// Columns of x.
+std::int64_t require_tasks(std::span<const LinearTask> tasks, std::span<const float> x,
+                           std::int64_t rows) {
+  if (rows < 0 || (rows == 0 && !x.empty()) ||
+      (rows > 0 && x.size() % static_cast<std::size_t>(rows) != 0)) {
+    throw ArgumentError(str_cat("linear: x of ", x.size(), " values is not ", rows, " rows"));
+  }
+  if (rows == 0) return 0;
+  const std::int64_t k = static_cast<std::int64_t>(x.size()) / rows;
+  for (const LinearTask& task : tasks) require_task(task, k, rows);
+  return k;
+}
+
 }  // namespace
 
 void linear(const WeightView& weight, std::span<const float> bias, std::span<const float> x,
@@ -238,19 +251,27 @@ void linear(const WeightView& weight, std::span<const float> bias, std::span<con
 void linear_many(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
                  ExecContext& ctx) {
   if (tasks.empty()) return;
-  if (rows < 0 || (rows == 0 && !x.empty()) ||
-      (rows > 0 && x.size() % static_cast<std::size_t>(rows) != 0)) {
-    throw ArgumentError(str_cat("linear: x of ", x.size(), " values is not ", rows, " rows"));
-  }
+  const std::int64_t k = require_tasks(tasks, x, rows);
   if (rows == 0) return;
-  const std::int64_t k = static_cast<std::int64_t>(x.size()) / rows;
-  for (const LinearTask& task : tasks) require_task(task, k, rows);
   if (ctx.queue != nullptr) return cuda::linear_many(tasks, x, rows, ctx);
   while (!tasks.empty()) {
     const auto now = tasks.first(std::min(tasks.size(), kMostLinearTasks));
     run_some(now, x, rows, k, ctx);
     tasks = tasks.subspan(now.size());
   }
+}
+
+void linear_gated(Activation activation, const LinearTask& gate, const LinearTask& up,
+                  std::span<const float> x, std::int64_t rows, ExecContext& ctx) {
+  const std::array<LinearTask, 2> both{gate, up};
+  require_tasks(both, x, rows);
+  if (gate.y.size() != up.y.size() || gate.accumulate || up.accumulate) {
+    throw ArgumentError("linear: gate and up of different sizes, or added to what is there");
+  }
+  if (rows == 0) return;
+  if (ctx.queue != nullptr) return cuda::linear_gated(activation, gate, up, x, rows, ctx);
+  linear_many(both, x, rows, ctx);
+  gate_mul(activation, gate.y, up.y, gate.y, ctx);
 }
 
 std::size_t linear_workspace_bytes(std::int64_t rows, std::int64_t k, int threads) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/activation.h"
 #include "kernels/exec_context.h"
 #include "quant/weight_form.h"
 
@@ -45,8 +46,14 @@ void linear(const WeightView& weight, std::span<const float> bias, std::span<con
 void linear_many(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
                  ExecContext& ctx);
 
-/// Workspace that linear() and linear_many() take at most for up to `rows` rows of up to `k`
-/// values.
+/// gate.y = activation(gate) · up, to the bit what linear_many() and gate_mul() give for two
+/// weights of one shape. What up.y holds afterwards is not said; neither accumulates. Throws as
+/// they do.
+void linear_gated(Activation activation, const LinearTask& gate, const LinearTask& up,
+                  std::span<const float> x, std::int64_t rows, ExecContext& ctx);
+
+/// Workspace that linear(), linear_many() and linear_gated() take at most for up to `rows` rows of
+/// up to `k` values.
 std::size_t linear_workspace_bytes(std::int64_t rows, std::int64_t k, int threads);
 
 }  // namespace shoehorn

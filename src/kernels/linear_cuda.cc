@@ -10,6 +10,7 @@
 #include "base/str_cat.h"
 #include "kernels/linear_cuda_paths.h"
 #include "kernels/linear_pieces.h"
+#include "kernels/rows_cuda.h"
 
 namespace shoehorn::cuda {
 namespace {
@@ -118,6 +119,17 @@ void linear_many(std::span<const LinearTask> tasks, std::span<const float> x, st
     run_some(now, activations, ctx);
     tasks = tasks.subspan(now.size());
   }
+}
+
+void linear_gated(Activation activation, const LinearTask& gate, const LinearTask& up,
+                  std::span<const float> x, std::int64_t rows, ExecContext& ctx) {
+  const Activations activations{x.data(), rows, static_cast<std::int64_t>(x.size()) / rows};
+  if (rows <= kMostTileRows && takes_four_bit_gate(gate, up, activations, ctx.queue->card())) {
+    return linear_four_bit_gate(activation, gate, up, activations, *ctx.queue);
+  }
+  const std::array<LinearTask, 2> both{gate, up};
+  cuda::linear_many(both, x, rows, ctx);
+  cuda::gate_mul(activation, gate.y, up.y, gate.y, ctx);
 }
 
 std::size_t linear_workspace_bytes(std::int64_t rows, std::int64_t k, std::int64_t n) {

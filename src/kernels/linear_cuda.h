@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/activation.h"
 #include "kernels/exec_context.h"
 #include "kernels/linear.h"
 
@@ -28,7 +29,11 @@ namespace shoehorn::cuda {
 void linear_many(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
                  ExecContext& ctx);
 
-/// Workspace of the card that it takes at most, for weights of up to `k` columns and `n` rows.
+/// As shoehorn::linear_gated(), in one launch where a kernel takes both weights.
+void linear_gated(Activation activation, const LinearTask& gate, const LinearTask& up,
+                  std::span<const float> x, std::int64_t rows, ExecContext& ctx);
+
+/// Workspace of the card that they take at most, for weights of up to `k` columns and `n` rows.
 std::size_t linear_workspace_bytes(std::int64_t rows, std::int64_t k, std::int64_t n);
 
 }  // namespace shoehorn::cuda

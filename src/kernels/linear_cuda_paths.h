@@ -7,6 +7,7 @@
 #include <span>
 
 #include "cuda/queue.h"
+#include "kernels/activation.h"
 #include "kernels/exec_context.h"
 #include "kernels/linear.h"
 #include "tensor/dtype.h"
@@ -63,6 +64,13 @@ inline constexpr std::int64_t kMostTileRows = 32;
 /// As linear_four_bit_dot(), on tensor cores: codes and x in float16, sums in float32.
 void linear_four_bit_tiles(std::span<const LinearTask> tasks, const Activations& x,
                            const Queue& queue);
+
+/// gate.y = activation(gate) · up of two weights of one shape and form, in one launch: the bits
+/// that linear_four_bit_tiles() and gate_mul() give.
+bool takes_four_bit_gate(const LinearTask& gate, const LinearTask& up, const Activations& x,
+                         const Card& card);
+void linear_four_bit_gate(Activation activation, const LinearTask& gate, const LinearTask& up,
+                          const Activations& x, const Queue& queue);
 
 /// Weights of LLM.int8() and one threshold, any number of rows (linear_int8.h).
 void linear_int8(std::span<const LinearTask> tasks, const Activations& x, ExecContext& ctx);

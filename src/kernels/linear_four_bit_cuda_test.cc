@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/activation.h"
 #include "kernels/testing_four_bit.h"
 #include "kernels/testing_linear_cuda.h"
 
@@ -22,6 +23,7 @@ using cuda_test::multiply;
 using cuda_test::multiply_many;
 using cuda_test::rounded;
 using cuda_test::values_of;
+using cuda_test::weight_bytes;
 using kernel_test::FourBitWeight;
 using kernel_test::largest_difference;
 using kernel_test::random_floats;
@@ -287,6 +289,36 @@ TEST_F(LinearFourBitCuda, LongRowsComeInTiles) {
   }
 }
 
+void expect_gated(CudaMachine& card, const WeightView& gate, const WeightView& up,
+                  std::int64_t rows) {
+  const std::int64_t outputs = gate.shape[0];
+  const auto x = random_floats(rows * gate.shape[1], 3);
+  const auto gate_bias = random_floats(outputs, 4);
+  const auto up_bias = random_floats(outputs, 5);
+  const auto products =
+      multiply_many(card, {{.weight = &gate, .x = x, .rows = rows, .bias = gate_bias},
+                           {.weight = &up, .x = x, .rows = rows, .bias = up_bias}});
+  auto expected = card.make<float>(products[0].size());
+  gate_mul(Activation::kGeluTanh, card.upload(products[0]), card.upload(products[1]), expected,
+           card.context());
+
+  const auto gate_bytes = card.upload(weight_bytes(gate));
+  const auto up_bytes = card.upload(weight_bytes(up));
+  WeightView card_gate = gate;
+  WeightView card_up = up;
+  card_gate.data = gate_bytes.data();
+  card_up.data = up_bytes.data();
+  const auto card_gate_bias = card.upload(gate_bias);
+  const auto card_up_bias = card.upload(up_bias);
+  auto y = card.make<float>(products[0].size());
+  auto scratch = card.make<float>(products[0].size());
+  linear_gated(Activation::kGeluTanh, {&card_gate, card_gate_bias, y},
+               {&card_up, card_up_bias, scratch}, card.upload(x), rows, card.context());
+  EXPECT_TRUE(same_bits(card.download(y), card.download(expected)))
+      << largest_difference(card.download(y), card.download(expected)) << " " << rows << " rows, "
+      << outputs << " outputs, " << gate.shape[1] << (gate.form.nested ? ", nested" : "");
+}
+
 TEST_F(LinearFourBitCuda, ManyWeightsOfOneXAreAsEachAlone) {
   CudaMachine card;
   const WeightForm form{.quant_type = QuantType::kNF4};
@@ -306,6 +338,25 @@ TEST_F(LinearFourBitCuda, ManyWeightsOfOneXAreAsEachAlone) {
       EXPECT_TRUE(same_bits(together[i], multiply(card, products[i]))) << rows << " " << i;
       const auto expected = exact_product(x, rows, values_of(views[i]), views[i].shape[0]);
       EXPECT_LE(largest_difference(together[i], expected), tolerance(k)) << rows << " " << i;
+    }
+  }
+}
+
+// In one launch where the shapes allow it, also with two code books.
+TEST_F(LinearFourBitCuda, GatesAreTheirProductsToTheBit) {
+  CudaMachine card;
+  for (const bool nested : {false, true}) {
+    for (const std::int64_t rows : {1, 2, 5, 8, 20, 40}) {
+      for (const std::int64_t outputs : {8, 13, 16, 600, 14336}) {
+        for (const std::int64_t k : {256, 320, 4096}) {
+          if (rows > 2 && outputs > 1000 && k > 1000) continue;
+          const WeightForm nf4{.quant_type = QuantType::kNF4, .nested = nested};
+          const WeightForm fp4{.quant_type = QuantType::kFP4, .nested = nested};
+          const FourBitWeight gate(nf4, outputs, k, 1);
+          const FourBitWeight up(rows == 2 ? fp4 : nf4, outputs, k, 2);
+          expect_gated(card, gate.view(ComputeDtype::kBF16), up.view(ComputeDtype::kBF16), rows);
+        }
+      }
     }
   }
 }

@@ -9,6 +9,7 @@
 
 #include "shoehorn/error.h"
 
+#include "kernels/activation.h"
 #include "kernels/kernel_test.h"
 
 namespace shoehorn {
@@ -230,6 +231,47 @@ TEST(LinearMany, EachResultIsWhatLinearGives) {
       }
     }
   }
+}
+
+TEST(LinearGated, IsTheProductsAndTheirGateToTheBit) {
+  for (const std::int64_t rows : {1, 3, 20}) {
+    const std::int64_t n = 37;
+    const std::int64_t k = 70;
+    const Weight gate(DType::kBF16, n, k, 1);
+    const Weight up(DType::kF32, n, k, 2);
+    const auto x = random_floats(rows * k, 3);
+    const auto bias = random_floats(n, 4);
+    for (const Isa isa : isas()) {
+      Machine machine(isa);
+      std::vector<float> a(static_cast<std::size_t>(rows * n));
+      std::vector<float> b(a.size());
+      linear(gate.view(), bias, x, rows, a, machine.context());
+      linear(up.view(), {}, x, rows, b, machine.context());
+      gate_mul(Activation::kGelu, a, b, a, machine.context());
+      std::vector<float> y(a.size());
+      std::vector<float> scratch(a.size());
+      linear_gated(Activation::kGelu, {&gate.view(), bias, y}, {&up.view(), {}, scratch}, x, rows,
+                   machine.context());
+      EXPECT_TRUE(same_bits(y, a)) << rows;
+    }
+  }
+}
+
+TEST(LinearGated, RefusesWhatIsNoPair) {
+  Machine machine(Isa::kRef);
+  const Weight gate(DType::kF32, 4, 8, 1);
+  const Weight up(DType::kF32, 5, 8, 2);
+  const auto x = random_floats(8, 3);
+  std::vector<float> y(4);
+  std::vector<float> scratch(5);
+  const auto run = [&](const LinearTask& first, const LinearTask& second) {
+    linear_gated(Activation::kSilu, first, second, x, 1, machine.context());
+  };
+  EXPECT_THROW(run({&gate.view(), {}, y}, {&up.view(), {}, scratch}), ArgumentError);
+  const LinearTask plain{&gate.view(), {}, y};
+  LinearTask adding = plain;
+  adding.accumulate = true;
+  EXPECT_THROW(run(adding, plain), ArgumentError);
 }
 
 TEST(LinearMany, AccumulateAddsToWhatIsThere) {

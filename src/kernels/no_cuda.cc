@@ -41,6 +41,10 @@ std::size_t attention_workspace_bytes(std::int64_t /*rows*/, std::int64_t /*sequ
   refuse();
 }
 
+void linear_gated(Activation /*activation*/, const LinearTask& /*gate*/, const LinearTask& /*up*/,
+                  std::span<const float> /*x*/, std::int64_t /*rows*/, ExecContext& /*ctx*/) {
+  refuse();
+}
 void rms_norm(std::span<const float> /*x*/, std::span<const float> /*weight*/,
               float /*weight_offset*/, float /*eps*/, std::int64_t /*rows*/, std::span<float> /*y*/,
               ExecContext& /*ctx*/) {

@@ -55,14 +55,21 @@ __device__ void norm_fours(const Norm& norm, std::int64_t row, int first, int st
   auto* const to = reinterpret_cast<float4*>(norm.y + row * norm.width);
   float4 values[kFours];
   float4 weights[kFours];
+  // Several rows of weights may have been put together by the kernel before.
+  if (norm.weight_rows > 1) follow();
 #pragma unroll
   for (int j = 0; j < kFours; ++j) {
     const int i = first + j * step;
-    values[j] = i < fours ? from[i] : float4{};
     weights[j] = {1, 1, 1, 1};
     if (i < fours && norm.weight != nullptr) {
       weights[j] = plus(row_of(norm.weight, row % norm.weight_rows)[i], norm.weight_offset);
     }
+  }
+  follow();
+#pragma unroll
+  for (int j = 0; j < kFours; ++j) {
+    const int i = first + j * step;
+    values[j] = i < fours ? from[i] : float4{};
   }
   const auto width = static_cast<float>(norm.width);
   if constexpr (kCentered) {
@@ -103,6 +110,7 @@ __device__ void norm_fours(const Norm& norm, std::int64_t row, int first, int st
 // The same of a row of any length and alignment.
 template <bool kCentered, typename Sum>
 __device__ void norm_values(const Norm& norm, std::int64_t row, int first, int step, Sum sum) {
+  follow();
   const std::int64_t width = norm.width;
   const float* const from = norm.x + row * width;
   float* const to = norm.y + row * width;
@@ -143,7 +151,6 @@ __device__ void norm_row(const Norm& norm, std::int64_t row, int first, int step
 template <bool kCentered, int kFours>
 __global__ void __launch_bounds__(kMostThreads) norm_rows(const Norm norm) {
   let_next_begin();
-  follow();
   __shared__ float scratch[2][kWarp];
   norm_row<kCentered, kFours>(norm, blockIdx.x, static_cast<int>(threadIdx.x),
                               static_cast<int>(blockDim.x), SumOfBlock{scratch});
@@ -153,7 +160,6 @@ __global__ void __launch_bounds__(kMostThreads) norm_rows(const Norm norm) {
 template <bool kCentered, int kFours>
 __global__ void __launch_bounds__(kShortThreads) norm_short_rows(const Norm norm) {
   let_next_begin();
-  follow();
   const auto thread = static_cast<int>(threadIdx.x);
   const std::int64_t row = std::int64_t{blockIdx.x} * (kShortThreads / kWarp) + thread / kWarp;
   if (row >= norm.rows) return;

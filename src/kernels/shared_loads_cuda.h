@@ -26,13 +26,14 @@ __device__ inline float2 load_shared_pair(std::uint32_t address) {
   return pair;
 }
 
-/// `bytes` = 16 bytes at a multiple of 16; unchanged where `is_there` is false.
+/// `bytes` = 16 bytes at address + kOffset, a multiple of 16; unchanged where `is_there` is false.
+template <int kOffset>
 __device__ inline void load_shared_if(bool is_there, std::uint32_t address, uint4& bytes) {
   asm volatile(
       "{ .reg .pred p; setp.ne.u32 p, %5, 0;\n"
-      "  @p ld.shared.v4.u32 {%0, %1, %2, %3}, [%4]; }"
+      "  @p ld.shared.v4.u32 {%0, %1, %2, %3}, [%4+%6]; }"
       : "+r"(bytes.x), "+r"(bytes.y), "+r"(bytes.z), "+r"(bytes.w)
-      : "r"(address), "r"(is_there ? 1U : 0U));
+      : "r"(address), "r"(is_there ? 1U : 0U), "n"(kOffset));
 }
 
 __device__ inline void store_shared(std::uint32_t address, const uint4& bytes) {

@@ -48,6 +48,18 @@ void ActivationRow::move_to(Device device) {
   device_ = device;
 }
 
+namespace {
+
+/// Of a weight that lives on the device; a bias that does not comes to its workspace.
+LinearTask task_here(const Projection& projection, Device device, Runtime& runtime) {
+  return {projection.weight,
+          projection.bias->data == nullptr ? std::span<const float>{}
+                                           : vector_on(device, *projection.bias, runtime),
+          projection.y, projection.accumulate};
+}
+
+}  // namespace
+
 void project(std::span<const Projection> projections, std::span<const float> x, std::int64_t rows,
              Device device, Runtime& runtime) {
   std::vector<LinearTask> here;
@@ -56,11 +68,7 @@ void project(std::span<const Projection> projections, std::span<const float> x, 
   for (const Projection& projection : projections) {
     const Device place = home(*projection.weight);
     if (place == device) {
-      here.push_back({projection.weight,
-                      projection.bias->data == nullptr
-                          ? std::span<const float>{}
-                          : vector_on(device, *projection.bias, runtime),
-                      projection.y, projection.accumulate});
+      here.push_back(task_here(projection, device, runtime));
       continue;
     }
     ExecContext& there = runtime.on(place);
@@ -85,6 +93,17 @@ void project(std::span<const Projection> projections, std::span<const float> x, 
       adapters->add_to(projection.y, *projection.weight, x, rows, ctx);
     }
   }
+}
+
+void project_gated(Activation activation, const Projection& gate, const Projection& up,
+                   std::span<const float> x, std::int64_t rows, Device device, Runtime& runtime) {
+  ExecContext& ctx = runtime.on(device);
+  if (home(*gate.weight) == device && home(*up.weight) == device && runtime.adapters() == nullptr) {
+    return linear_gated(activation, task_here(gate, device, runtime),
+                        task_here(up, device, runtime), x, rows, ctx);
+  }
+  project({gate, up}, x, rows, device, runtime);
+  gate_mul(activation, gate.y, up.y, gate.y, ctx);
 }
 
 std::span<const float> vector_on(Device device, const WeightView& weight, Runtime& runtime) {

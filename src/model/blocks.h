@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/activation.h"
 #include "model/pass.h"
 #include "model/rope.h"
 #include "model/runtime.h"
@@ -70,6 +71,10 @@ inline void project(std::initializer_list<Projection> projections, std::span<con
                     std::int64_t rows, Device device, Runtime& runtime) {
   project(std::span(projections.begin(), projections.size()), x, rows, device, runtime);
 }
+
+/// gate.y = activation(gate) · up, as project() and gate_mul() give it; up.y is workspace.
+void project_gated(Activation activation, const Projection& gate, const Projection& up,
+                   std::span<const float> x, std::int64_t rows, Device device, Runtime& runtime);
 
 /// A vector of weights (float32) as `device` sees it, copied over if it lives elsewhere. Valid
 /// until the workspace of `device` is released.

@@ -26,15 +26,15 @@ void MlpBlock::run(const WeightStore::Lease& w, std::span<const float> h, std::i
   } else {
     const auto up = ctx.workspace.take<float>(inner);
     if (spec_->gate_up.empty()) {
-      project({{&w[gate_.weight], &w[gate_.bias], first}, {&w[up_.weight], &w[up_.bias], up}}, h,
-              rows, device, runtime);
+      project_gated(spec_->activation, {&w[gate_.weight], &w[gate_.bias], first},
+                    {&w[up_.weight], &w[up_.bias], up}, h, rows, device, runtime);
     } else {
       const WorkspaceScope both_scope(ctx.workspace);
       const auto both = ctx.workspace.take<float>(2 * inner);
       project({{&w[gate_.weight], &w[gate_.bias], both}}, h, rows, device, runtime);
       split_columns(both, rows, 1, {first, up}, ctx);
+      gate_mul(spec_->activation, first, up, first, ctx);
     }
-    gate_mul(spec_->activation, first, up, first, ctx);
   }
   project({{&w[down_.weight], &w[down_.bias], y, accumulate}}, first, rows, device, runtime);
 }

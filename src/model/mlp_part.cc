@@ -41,9 +41,8 @@ class Mlp final : public LayerPart {
         ctx.workspace.take<float>(static_cast<std::size_t>(rows * c_.intermediate_size));
     const auto up = ctx.workspace.take<float>(gate.size());
     const WeightView no_bias{};
-    project({{&w[kGateProj], &no_bias, gate}, {&w[kUpProj], &no_bias, up}}, in.h, rows, in.device,
-            in.runtime);
-    silu_mul(gate, up, gate, ctx);
+    project_gated(Activation::kSilu, {&w[kGateProj], &no_bias, gate}, {&w[kUpProj], &no_bias, up},
+                  in.h, rows, in.device, in.runtime);
     project({{&w[kDownProj], &no_bias, x, true}}, gate, rows, in.device, in.runtime);
   }
 
