@@ -28,6 +28,9 @@ class File {
   /// Fills `out` with the bytes from `offset` on. Throws FileError on an I/O error, and where the
   /// file ends early (it was truncated since it was opened).
   void read_at(std::uint64_t offset, std::span<std::byte> out) const;
+  /// Takes what was read there out of the page cache, whose pages count against the limit of a
+  /// control group. Whole pages within the range; a hint.
+  void drop_pages(std::uint64_t offset, std::uint64_t bytes) const;
 
  private:
   std::filesystem::path path_;

@@ -23,6 +23,17 @@ TEST(File, ReadsAtAnOffset) {
   EXPECT_EQ(std::string(reinterpret_cast<const char*>(out.data()), 5), "world");
 }
 
+TEST(File, ReadsAgainWhatLeftThePageCache) {
+  const std::string text(100'000, 'x');
+  const File file(write_file("dropped", text));
+  for (int i = 0; i < 2; ++i) {
+    std::string read(text.size(), '\0');
+    file.read_at(0, std::as_writable_bytes(std::span(read)));
+    EXPECT_EQ(read, text);
+    file.drop_pages(1, text.size() - 2);
+  }
+}
+
 TEST(File, SaysHowManyBytesAreMissing) {
   const File file(write_file("short", "abc"));
   std::array<std::byte, 5> out{};

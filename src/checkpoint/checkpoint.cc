@@ -46,6 +46,10 @@ void Checkpoint::read_at(const TensorInfo& info, std::uint64_t offset,
   parts_.files[info.file].read_at(info.offset + offset, out);
 }
 
+void Checkpoint::drop_pages(const TensorInfo& info) const {
+  if (parts_.source == nullptr) parts_.files[info.file].drop_pages(info.offset, info.bytes);
+}
+
 const std::filesystem::path& Checkpoint::path_of(const TensorInfo& info) const {
   return parts_.source != nullptr ? parts_.path : parts_.files[info.file].path();
 }

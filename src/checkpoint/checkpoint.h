@@ -66,6 +66,9 @@ class Checkpoint {
   /// lies inside the tensor. Throws FileError.
   void read_at(const TensorInfo& info, std::uint64_t offset, std::span<std::byte> out) const;
 
+  /// File::drop_pages() of a tensor; nothing where it is not in a file.
+  void drop_pages(const TensorInfo& info) const;
+
   /// What messages call the place that the tensor lies in: its file.
   const std::filesystem::path& path_of(const TensorInfo& info) const;
   /// All that the tensor's bytes depend on, beside its name, type and shape, as text without empty

@@ -40,6 +40,13 @@ std::shared_ptr<const CachedWeight> find_file(const fs::path& path, const std::s
   }
 }
 
+/// From now on the weight is read from the cache.
+void drop_source(const Checkpoint& checkpoint, const WeightSpec& weight) {
+  if (weight.source != nullptr) checkpoint.drop_pages(*weight.source);
+  if (weight.stack == nullptr) return;
+  for (const TensorInfo& matrix : weight.stack->plain) checkpoint.drop_pages(matrix);
+}
+
 void write_weight(const Checkpoint& checkpoint, const WeightSpec& weight, const std::string& key,
                   WrittenFile& file, ThreadPool& pool, Isa isa) {
   HostBuffer buffer(form_bytes(weight));
@@ -48,6 +55,7 @@ void write_weight(const Checkpoint& checkpoint, const WeightSpec& weight, const 
   pool.parallel_for(loader.pieces(), [&](std::int64_t piece, int thread) {
     loader.load(piece, scratch[static_cast<std::size_t>(thread)]);
   });
+  drop_source(checkpoint, weight);
   const std::string header = cache_header(key, checksum(buffer.bytes()));
   file.write(std::as_bytes(std::span(header)));
   file.write(buffer.bytes());
