@@ -19,9 +19,7 @@ bool takes_part(TokenType type) {
 }
 
 bool is_result(const Vocabulary& vocabulary, std::uint32_t id) {
-  const TokenType type = vocabulary.types[id];
-  return takes_part(type) && type != TokenType::kUserDefined &&
-         vocabulary.tokens[id].size() <= kMaxMergedBytes;
+  return takes_part(vocabulary.types[id]) && vocabulary.tokens[id].size() <= kMaxMergedBytes;
 }
 
 bool is_continuation(char c) {

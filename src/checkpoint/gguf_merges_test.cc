@@ -58,11 +58,15 @@ TEST(MergesFromScores, CutBetweenCharactersOnly) {
       ElementsAre("t \xC3\xA9"));
 }
 
-TEST(MergesFromScores, NeverMakeControlUnknownByteOrUserTokens) {
-  for (const TokenType type :
-       {TokenType::kControl, TokenType::kUnknown, TokenType::kByte, TokenType::kUserDefined}) {
+TEST(MergesFromScores, NeverMakeControlUnknownOrByteTokens) {
+  for (const TokenType type : {TokenType::kControl, TokenType::kUnknown, TokenType::kByte}) {
     EXPECT_THAT(merges_of({{"ab", 0, type}, {"a", -1}, {"b", -1}}), IsEmpty());
   }
+}
+
+TEST(MergesFromScores, MakeUserTokensInTheirTurn) {
+  EXPECT_THAT(merges_of({{"aa", -1}, {"a", -9}, {"aaa", -1000, TokenType::kUserDefined}}),
+              ElementsAre("a a", "aa a", "a aa"));
 }
 
 TEST(MergesFromScores, NeverJoinControlTokens) {
