@@ -99,8 +99,7 @@ bool set_direct(const std::vector<File>& files, bool direct) {
 
 void drop_from_page_cache(const std::vector<Piece>& pieces, std::size_t read_bytes) {
   for (const Piece& piece : pieces) {
-    ::posix_fadvise(piece.file->fd(), static_cast<off_t>(piece.offset),
-                    static_cast<off_t>(read_bytes), POSIX_FADV_DONTNEED);
+    piece.file->drop_pages(piece.offset, read_bytes);
   }
 }
 

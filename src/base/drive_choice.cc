@@ -12,7 +12,6 @@
 #include <sstream>
 #include <utility>
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
@@ -65,10 +64,7 @@ bool is_recent(const std::string& date) {
 
 /// Bytes per second of reading [begin, end) that way.
 double rate_of(const File& file, const IoMode& mode, std::uint64_t begin, std::uint64_t end) {
-  if (!mode.direct) {
-    ::posix_fadvise(file.fd(), static_cast<off_t>(begin), static_cast<off_t>(end - begin),
-                    POSIX_FADV_DONTNEED);
-  }
+  if (!mode.direct) file.drop_pages(begin, end - begin);
   FileReads reads(mode);
   HostBuffer memory(mode.read_bytes * static_cast<std::size_t>(mode.reads_in_flight));
   std::ranges::fill(memory.bytes(), std::byte{1});  // page faults are not the drive's

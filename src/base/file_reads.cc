@@ -123,9 +123,8 @@ FileReads::Done FileReads::wait() {
     done.read = flight.read;
     if (!flight.direct) {
       // Its pages would count against the limit of a control group.
-      ::posix_fadvise(flight.read.file->fd(), static_cast<off_t>(rounded_down(flight.begin)),
-                      static_cast<off_t>(flight.at - rounded_down(flight.begin)),
-                      POSIX_FADV_DONTNEED);
+      const std::uint64_t begin = rounded_down(flight.begin);
+      flight.read.file->drop_pages(begin, flight.at - begin);
     }
     free_.push_back(result.tag);
     return done;

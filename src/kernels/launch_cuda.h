@@ -15,7 +15,8 @@
 namespace shoehorn::cuda {
 
 /// In a kernel of launch_following(), by every thread: from here on all that earlier kernels wrote
-/// is there, and may be overwritten. Before, only weights may be read, which no kernel writes.
+/// is there, and may be overwritten. Before, only what no kernel writes may be read: weights, and
+/// tables that are copied to the card.
 __device__ inline void follow() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   cudaGridDependencySynchronize();

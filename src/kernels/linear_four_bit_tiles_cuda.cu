@@ -14,7 +14,9 @@
 // values below 2^-31 of that. Sums and scales are float32.
 //
 // One block of threads stays on each multiprocessor. Its warps share the columns of sixteen rows of
-// W at a time, 256 columns each in turn; their sums are put together after some turns.
+// W at a time, 256 columns each in turn; their sums are put together after some turns. Where gate
+// and up make one product, eight of the sixteen rows are of either, and what is stored is
+// activation(gate) · up.
 #include <algorithm>
 
 #include <cuda_runtime_api.h>
@@ -38,9 +40,10 @@ constexpr std::int64_t kBlockOfGates = 64;  // the only blocksize of gated produ
 constexpr int kEntryBytes = 256;
 constexpr int kSecondBook = kEntryBytes / 2;
 constexpr int kTableBytes = 256 * kEntryBytes;
-constexpr int kSlots =
-    kTileWarps;                // sums of a group of rows that are put together, one a warp's share
-constexpr int kSlotRows = 16;  // rows of x times groups of rows of W after which they are
+// Sums of a group of rows that are put together, one a warp's share, and the rows of x times groups
+// of rows of W after which they are.
+constexpr int kSlots = kTileWarps;
+constexpr int kSlotRows = 16;
 constexpr int kSlotBytes = kSlotRows * kSlots * kTileRows * 4;
 // The table is at a multiple of its size. Slots come before it and then rows of x, as many as there
 // is room for; the others behind it.

@@ -162,7 +162,7 @@ __global__ void __launch_bounds__(kShortThreads) norm_short_rows(const Norm norm
   let_next_begin();
   const auto thread = static_cast<int>(threadIdx.x);
   const std::int64_t row = std::int64_t{blockIdx.x} * (kShortThreads / kWarp) + thread / kWarp;
-  if (row >= norm.rows) return;
+  if (row >= norm.rows) return follow();
   norm_row<kCentered, kFours>(norm, row, thread % kWarp, kWarp, SumOfWarp{});
 }
 
