@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 
 #include "shoehorn/error.h"
 
@@ -111,19 +112,27 @@ void dot_decoded(const TaskDots& task, std::int64_t begin, std::int64_t end, flo
   }
 }
 
-void linear_dot(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
-                ExecContext& ctx) {
+// At most kMostLinearTasks tasks in all.
+void linear_dot(std::span<const LinearGroup> groups, ExecContext& ctx) {
+  std::array<LinearTask, kMostLinearTasks> tasks;
   std::array<TaskDots, kMostLinearTasks> all;
+  std::size_t count = 0;
   std::int64_t scratch_floats = 0;
-  for (std::size_t i = 0; i < tasks.size(); ++i) {
-    all[i] = dots_of(tasks[i], x, rows, ctx.isa);
-    if (all[i].dot == nullptr) scratch_floats = round_up(all[i].job.k, 16);
+  for (const LinearGroup& group : groups) {
+    for (const LinearTask& task : group.tasks) {
+      tasks[count] = task;
+      all[count] = dots_of(task, group.x, group.rows, ctx.isa);
+      if (all[count].dot == nullptr) {
+        scratch_floats = std::max(scratch_floats, round_up(all[count].job.k, 16));
+      }
+      ++count;
+    }
   }
   const std::size_t mark = ctx.workspace.mark();
   float* const scratch =
       ctx.workspace.take<float>(static_cast<std::size_t>(scratch_floats * ctx.pool.threads()))
           .data();
-  const RowPieces pieces(tasks, ctx.pool.threads());
+  const RowPieces pieces({tasks.data(), count}, ctx.pool.threads());
   pieces.run(ctx.pool, [&](std::size_t i, std::int64_t begin, std::int64_t end, int thread) {
     if (all[i].dot != nullptr) {
       all[i].dot(all[i].job, begin, end);
@@ -168,7 +177,8 @@ void run_few(const Way& way, std::span<const LinearTask> tasks, std::span<const 
   if (way.arithmetic == Arithmetic::kFourBitDot) {
     linear_four_bit_dot(tasks, x, rows, ctx);
   } else {
-    linear_dot(tasks, x, rows, ctx);
+    const LinearGroup group{tasks, x, rows};
+    linear_dot({&group, 1}, ctx);
   }
   ctx.workspace.release(mark);
 }
@@ -204,7 +214,8 @@ void run_alike(const Way& way, std::span<const LinearTask> tasks, std::span<cons
   } else if (ctx.isa == Isa::kRef) {
     run_ref(way, tasks, x, rows, k, ctx);
   } else {
-    linear_gemm(tasks, x, rows, way.activations, ctx);
+    const LinearGroup group{tasks, x, rows};
+    linear_gemm({&group, 1}, way.activations, ctx);
   }
 }
 
@@ -240,6 +251,27 @@ std::int64_t require_tasks(std::span<const LinearTask> tasks, std::span<const fl
   return k;
 }
 
+// Groups of few rows, as many at a time as a loop takes.
+void dot_groups(std::span<const LinearGroup> groups, ExecContext& ctx) {
+  while (!groups.empty()) {
+    std::size_t count = 0;
+    std::size_t tasks = 0;
+    while (count < groups.size() && tasks + groups[count].tasks.size() <= kMostLinearTasks) {
+      tasks += groups[count++].tasks.size();
+    }
+    linear_dot(groups.first(count), ctx);
+    groups = groups.subspan(count);
+  }
+}
+
+/// Whether the loops of floating weights can take the group.
+bool shares_loops(const LinearGroup& group, Isa isa) {
+  return isa != Isa::kRef && group.tasks.size() <= kMostLinearTasks && !group.x.empty() &&
+         std::ranges::all_of(group.tasks, [&](const LinearTask& task) {
+           return way_of(*task.weight, group.rows, isa) == Way{};
+         });
+}
+
 }  // namespace
 
 void linear(const WeightView& weight, std::span<const float> bias, std::span<const float> x,
@@ -259,6 +291,21 @@ void linear_many(std::span<const LinearTask> tasks, std::span<const float> x, st
     run_some(now, x, rows, k, ctx);
     tasks = tasks.subspan(now.size());
   }
+}
+
+void linear_groups(std::span<const LinearGroup> groups, ExecContext& ctx) {
+  for (const LinearGroup& group : groups) require_tasks(group.tasks, group.x, group.rows);
+  std::vector<LinearGroup> few;
+  std::vector<LinearGroup> many;
+  for (const LinearGroup& group : groups) {
+    if (ctx.queue != nullptr || !shares_loops(group, ctx.isa)) {
+      linear_many(group.tasks, group.x, group.rows, ctx);
+    } else {
+      (group.rows <= kMostDotRows ? few : many).push_back(group);
+    }
+  }
+  dot_groups(few, ctx);
+  if (!many.empty()) linear_gemm(many, ComputeDtype::kF32, ctx);
 }
 
 void linear_gated(Activation activation, const LinearTask& gate, const LinearTask& up,

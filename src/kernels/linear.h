@@ -46,14 +46,26 @@ void linear(const WeightView& weight, std::span<const float> bias, std::span<con
 void linear_many(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
                  ExecContext& ctx);
 
+/// Rows of x and the weights that they meet.
+struct LinearGroup {
+  std::span<const LinearTask> tasks;
+  std::span<const float> x;  // [rows, K]
+  std::int64_t rows = 0;
+};
+
+/// linear_many() of every group to the bit, floating weights of different groups in one parallel
+/// loop: the experts of a mixture, each of which has few rows. Takes linear_workspace_bytes() of
+/// the rows of all groups together. No y may overlap any x. Throws as linear() does, before
+/// anything is written where it is an ArgumentError.
+void linear_groups(std::span<const LinearGroup> groups, ExecContext& ctx);
+
 /// gate.y = activation(gate) · up, to the bit what linear_many() and gate_mul() give for two
 /// weights of one shape. What up.y holds afterwards is not said; neither accumulates. Throws as
 /// they do.
 void linear_gated(Activation activation, const LinearTask& gate, const LinearTask& up,
                   std::span<const float> x, std::int64_t rows, ExecContext& ctx);
 
-/// Workspace that linear(), linear_many() and linear_gated() take at most for up to `rows` rows of
-/// up to `k` values.
+/// Workspace that these take at most for up to `rows` rows of up to `k` values.
 std::size_t linear_workspace_bytes(std::int64_t rows, std::int64_t k, int threads);
 
 }  // namespace shoehorn

@@ -5,6 +5,9 @@
 // the arithmetic (GotoBLAS, Goto and van de Geijn 2008, with the roles of A and B exchanged).
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <iterator>
+#include <vector>
 
 #include "kernels/decode_four_bit_paths.h"
 #include "kernels/decode_row.h"
@@ -41,7 +44,7 @@ const GemmPath& gemm_path(Isa isa) {
 constexpr std::int64_t kWidenedFloats = kOutputGroup * kWidenedStride;
 constexpr std::int64_t kThreadFloats = kWidenedFloats + kTileRows * kTileOutputs;
 
-// One call's x, packed: depth block after depth block, in each all panels.
+// Rows of x, packed: depth block after depth block, in each all panels.
 struct PackedRows {
   const GemmPath* path;
   float* data;
@@ -55,21 +58,14 @@ struct PackedRows {
   }
 };
 
-void pack_rows(const PackedRows& packed, const float* x, ComputeDtype activations,
-               ExecContext& ctx) {
-  const std::int64_t width = packed.path->width;
-  ctx.pool.parallel_for(packed.panels(), [&](std::int64_t index, int /*thread*/) {
-    const std::int64_t rows = std::min(width, packed.rows - index * width);
-    for (std::int64_t k0 = 0; k0 < packed.k; k0 += kGemmDepth) {
-      packed.path->pack(x + index * width * packed.k + k0, packed.k, rows, packed.depth_at(k0),
-                        packed.panel(k0, index));
-      round_activations(
-          activations,
-          {packed.panel(k0, index), static_cast<std::size_t>(packed.depth_at(k0) * width)},
-          ctx.isa);
-    }
-  });
-}
+// Packed rows and the weights that they meet.
+struct PackedGroup {
+  PackedRows packed;
+  const LinearGroup* group;
+  std::int64_t first_row;  // of the group, which packed row 0 is
+
+  std::int64_t row_blocks() const { return ceil_div(packed.rows, kTileRows); }
+};
 
 struct Tile {
   const LinearTask* task;
@@ -188,34 +184,117 @@ void run_tile(const Tile& tile, const PackedRows& packed, std::int64_t row_offse
   }
 }
 
-// Multiplies packed rows, which are rows row_offset and on of x and y, with all weights.
-void multiply_packed(std::span<const LinearTask> tasks, const PackedRows& packed,
-                     std::int64_t row_offset, float* scratch, ExecContext& ctx) {
-  const std::int64_t row_blocks = ceil_div(packed.rows, kTileRows);
-  std::int64_t all_outputs = 0;
-  for (const LinearTask& task : tasks) all_outputs += task.weight->shape[0];
-  // Eight tiles a thread if that leaves tiles worth widening for.
-  const std::int64_t share = all_outputs * row_blocks / (std::int64_t{8} * ctx.pool.threads());
-  const std::int64_t width =
-      std::clamp(round_up(share, kOutputGroup), 4 * kOutputGroup, kTileOutputs);
-  std::array<std::int64_t, kMostLinearTasks + 1> first_piece{};
-  for (std::size_t i = 0; i < tasks.size(); ++i) {
-    first_piece[i + 1] = first_piece[i] + ceil_div(tasks[i].weight->shape[0], width) * row_blocks;
-  }
-  ctx.pool.parallel_for(first_piece[tasks.size()], [&](std::int64_t piece, int thread) {
-    std::size_t i = tasks.size() - 1;
-    while (first_piece[i] > piece) --i;
-    const std::int64_t index = piece - first_piece[i];
-    const std::int64_t first_row = index % row_blocks * kTileRows;
-    const std::int64_t first_output = index / row_blocks * width;
-    const Tile tile{.task = &tasks[i],
-                    .first_row = first_row,
-                    .rows = std::min(kTileRows, packed.rows - first_row),
-                    .first_output = first_output,
-                    .outputs = std::min(width, tasks[i].weight->shape[0] - first_output)};
-    run_tile(tile, packed, row_offset, scratch + thread * kThreadFloats, ctx.isa);
-  });
+// The last whose first piece is not after `piece`.
+template <typename T>
+const T& owner(const std::vector<T>& of, std::int64_t piece) {
+  return *std::prev(std::ranges::upper_bound(of, piece, {}, &T::first_piece));
 }
+
+// As many rows as are packed at a time: of one group, or of several small ones.
+class Load {
+ public:
+  Load(const GemmPath& path, std::span<float> memory) : path_(path), memory_(memory) {}
+
+  // At most kPackedRows rows of the group from `first_row` on. False: no room, multiply() first.
+  bool add(const LinearGroup& group, std::int64_t first_row, std::int64_t rows) {
+    const std::int64_t k = group.tasks.front().weight->shape[1];
+    const auto floats = static_cast<std::size_t>(round_up(rows, path_.width) * k);
+    if (floats > memory_.size() - taken_) return false;
+    groups_.push_back({{.path = &path_, .data = memory_.data() + taken_, .rows = rows, .k = k},
+                       &group,
+                       first_row});
+    taken_ += floats;
+    return true;
+  }
+
+  bool is_empty() const { return groups_.empty(); }
+
+  // All rows with their weights; empty afterwards.
+  void multiply(ComputeDtype activations, float* scratch, ExecContext& ctx) {
+    // Tall tiles first, so that all threads end together.
+    std::ranges::stable_sort(groups_, std::greater{},
+                             [](const PackedGroup& g) { return g.packed.rows; });
+    pack(activations, ctx);
+    run_tiles(scratch, ctx);
+    groups_.clear();
+    taken_ = 0;
+  }
+
+ private:
+  struct Panels {
+    const PackedGroup* group;
+    std::int64_t first_piece;
+  };
+  struct Tiles {
+    const PackedGroup* group;
+    const LinearTask* task;
+    std::int64_t first_piece;
+  };
+
+  void pack(ComputeDtype activations, ExecContext& ctx) const {
+    const std::int64_t width = path_.width;
+    std::vector<Panels> all;
+    std::int64_t pieces = 0;
+    for (const PackedGroup& group : groups_) {
+      all.push_back({&group, pieces});
+      pieces += group.packed.panels();
+    }
+    ctx.pool.parallel_for(pieces, [&](std::int64_t piece, int /*thread*/) {
+      const Panels& panels = owner(all, piece);
+      const PackedRows& packed = panels.group->packed;
+      const std::int64_t index = piece - panels.first_piece;
+      const std::int64_t rows = std::min(width, packed.rows - index * width);
+      const float* const x =
+          panels.group->group->x.data() + (panels.group->first_row + index * width) * packed.k;
+      for (std::int64_t k0 = 0; k0 < packed.k; k0 += kGemmDepth) {
+        float* const panel = packed.panel(k0, index);
+        const std::int64_t depth = packed.depth_at(k0);
+        path_.pack(x + k0, packed.k, rows, depth, panel);
+        round_activations(activations, {panel, static_cast<std::size_t>(depth * width)}, ctx.isa);
+      }
+    });
+  }
+
+  void run_tiles(float* scratch, ExecContext& ctx) const {
+    std::int64_t all_outputs = 0;
+    for (const PackedGroup& group : groups_) {
+      for (const LinearTask& task : group.group->tasks) {
+        all_outputs += task.weight->shape[0] * group.row_blocks();
+      }
+    }
+    // Eight tiles a thread if that leaves tiles worth widening for.
+    const std::int64_t share = all_outputs / (std::int64_t{8} * ctx.pool.threads());
+    const std::int64_t width =
+        std::clamp(round_up(share, kOutputGroup), 4 * kOutputGroup, kTileOutputs);
+    std::vector<Tiles> all;
+    std::int64_t pieces = 0;
+    for (const PackedGroup& group : groups_) {
+      for (const LinearTask& task : group.group->tasks) {
+        if (task.weight->shape[0] == 0) continue;
+        all.push_back({&group, &task, pieces});
+        pieces += ceil_div(task.weight->shape[0], width) * group.row_blocks();
+      }
+    }
+    ctx.pool.parallel_for(pieces, [&](std::int64_t piece, int thread) {
+      const Tiles& tiles = owner(all, piece);
+      const PackedGroup& group = *tiles.group;
+      const std::int64_t index = piece - tiles.first_piece;
+      const std::int64_t first_row = index % group.row_blocks() * kTileRows;
+      const std::int64_t first_output = index / group.row_blocks() * width;
+      const Tile tile{.task = tiles.task,
+                      .first_row = first_row,
+                      .rows = std::min(kTileRows, group.packed.rows - first_row),
+                      .first_output = first_output,
+                      .outputs = std::min(width, tiles.task->weight->shape[0] - first_output)};
+      run_tile(tile, group.packed, group.first_row, scratch + thread * kThreadFloats, ctx.isa);
+    });
+  }
+
+  const GemmPath& path_;
+  std::span<float> memory_;
+  std::size_t taken_ = 0;
+  std::vector<PackedGroup> groups_;
+};
 
 }  // namespace
 
@@ -232,22 +311,29 @@ void round_activations(ComputeDtype dtype, std::span<float> values, Isa isa) {
   }
 }
 
-void linear_gemm(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
-                 ComputeDtype activations, ExecContext& ctx) {
-  const std::int64_t k = tasks.front().weight->shape[1];
+void linear_gemm(std::span<const LinearGroup> groups, ComputeDtype activations, ExecContext& ctx) {
   const GemmPath& path = gemm_path(ctx.isa);
+  std::int64_t rows = 0;
+  std::int64_t k = 0;
+  for (const LinearGroup& group : groups) {
+    rows += group.rows;
+    k = std::max(k, group.tasks.front().weight->shape[1]);
+  }
   const std::size_t mark = ctx.workspace.mark();
   const std::int64_t most_rows = round_up(std::min(rows, kPackedRows), path.width);
-  float* const data = ctx.workspace.take<float>(static_cast<std::size_t>(most_rows * k)).data();
+  Load load(path, ctx.workspace.take<float>(static_cast<std::size_t>(most_rows * k)));
   float* const scratch =
       ctx.workspace.take<float>(static_cast<std::size_t>(kThreadFloats * ctx.pool.threads()))
           .data();
-  for (std::int64_t first = 0; first < rows; first += kPackedRows) {
-    const PackedRows packed{
-        .path = &path, .data = data, .rows = std::min(kPackedRows, rows - first), .k = k};
-    pack_rows(packed, x.data() + first * k, activations, ctx);
-    multiply_packed(tasks, packed, first, scratch, ctx);
+  for (const LinearGroup& group : groups) {
+    for (std::int64_t first = 0; first < group.rows; first += kPackedRows) {
+      const std::int64_t count = std::min(kPackedRows, group.rows - first);
+      if (load.add(group, first, count)) continue;
+      load.multiply(activations, scratch, ctx);
+      load.add(group, first, count);
+    }
   }
+  if (!load.is_empty()) load.multiply(activations, scratch, ctx);
   ctx.workspace.release(mark);
 }
 

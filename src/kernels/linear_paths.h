@@ -81,11 +81,10 @@ extern const GemmPath kGemm;
 /// four-bit weight's compute dtype does to activations.
 void round_activations(ComputeDtype dtype, std::span<float> values, Isa isa);
 
-/// The blocked product of many rows, x rounded to `activations` first; ctx.isa is not kRef, sizes
-/// are checked.
-void linear_gemm(std::span<const LinearTask> tasks, std::span<const float> x, std::int64_t rows,
-                 ComputeDtype activations, ExecContext& ctx);
-/// Its share of linear_workspace_bytes().
+/// The blocked product of groups of many rows, at most kMostLinearTasks weights each, x rounded to
+/// `activations` first; ctx.isa is not kRef, sizes are checked.
+void linear_gemm(std::span<const LinearGroup> groups, ComputeDtype activations, ExecContext& ctx);
+/// Its share of linear_workspace_bytes(), for the rows of all groups together.
 std::size_t linear_gemm_workspace_bytes(std::int64_t rows, std::int64_t k, int threads);
 
 }  // namespace shoehorn

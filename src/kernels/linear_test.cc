@@ -233,6 +233,70 @@ TEST(LinearMany, EachResultIsWhatLinearGives) {
   }
 }
 
+// Groups of every kind that a loop takes or not, several times as many as one takes.
+TEST(LinearGroups, EachResultIsWhatLinearManyGives) {
+  const std::int64_t k = 300;
+  for (const Isa isa : isas()) {
+    std::vector<Weight> weights;
+    std::vector<std::vector<float>> inputs;
+    std::vector<std::vector<float>> results;
+    std::vector<std::vector<float>> expected;
+    std::vector<std::vector<LinearTask>> tasks;
+    const auto rows_of = [](int g) { return std::int64_t{g} * 7 % 45 + (g == 5 ? 600 : 0); };
+    const auto outputs_of = [](int g, int i) { return std::int64_t{1} + (g * 5 + i * 31) % 60; };
+    constexpr int kGroups = 40;
+    std::int64_t all_rows = 0;
+    for (int g = 0; g < kGroups; ++g) {
+      all_rows += rows_of(g);
+      inputs.push_back(random_floats(rows_of(g) * k, 100U + static_cast<unsigned>(g)));
+      for (int i = 0; i < 2; ++i) {
+        weights.emplace_back(kStored[(g + i) % 3], outputs_of(g, i), k, static_cast<unsigned>(g));
+        results.push_back(random_floats(rows_of(g) * outputs_of(g, i), 7));
+        expected.push_back(results.back());
+      }
+    }
+    const auto bias = random_floats(outputs_of(8, 1), 5);
+    Machine machine(isa, 3, linear_workspace_bytes(all_rows, k, 3));
+    std::vector<LinearGroup> groups;
+    for (int g = 0; g < kGroups; ++g) {
+      auto& of_group = tasks.emplace_back();
+      for (int i = 0; i < 2; ++i) {
+        const auto at = static_cast<std::size_t>(2 * g + i);
+        LinearTask task{.weight = &weights[at].view(), .bias = {}, .y = expected[at]};
+        if (g == 8 && i == 1) task.bias = bias;
+        task.accumulate = g % 4 == 3;
+        linear_many({&task, 1}, inputs[at / 2], rows_of(g), machine.context());
+        task.y = results[at];
+        of_group.push_back(task);
+      }
+    }
+    for (int g = 0; g < kGroups; ++g) {
+      groups.push_back(
+          {tasks[static_cast<std::size_t>(g)], inputs[static_cast<std::size_t>(g)], rows_of(g)});
+    }
+    linear_groups(groups, machine.context());
+    EXPECT_EQ(machine.context().workspace.mark(), 0U);
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      EXPECT_TRUE(same_bits(results[i], expected[i])) << to_string(isa) << " " << i;
+    }
+  }
+}
+
+TEST(LinearGroups, NothingIsWrittenWhereAGroupIsWrong) {
+  Machine machine(detect_isa());
+  const Weight weight(DType::kF32, 3, 4, 1);
+  const std::vector<float> x(5);
+  std::vector<float> good(3);
+  std::vector<float> y(3);
+  const LinearTask first{.weight = &weight.view(), .bias = {}, .y = good};
+  const LinearTask second{.weight = &weight.view(), .bias = {}, .y = y};
+  const std::vector<LinearGroup> groups = {{{&first, 1}, std::span(x).first(4), 1},
+                                           {{&second, 1}, x, 1}};
+  good = {7, 7, 7};
+  EXPECT_THROW(linear_groups(groups, machine.context()), ArgumentError);
+  EXPECT_THAT(good, testing::Each(7.0F));
+}
+
 TEST(LinearGated, IsTheProductsAndTheirGateToTheBit) {
   for (const std::int64_t rows : {1, 3, 20}) {
     const std::int64_t n = 37;

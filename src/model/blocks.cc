@@ -95,6 +95,32 @@ void project(std::span<const Projection> projections, std::span<const float> x, 
   }
 }
 
+void project_groups(std::span<const ProjectionGroup> groups, Device device, Runtime& runtime) {
+  const bool is_here = std::ranges::all_of(groups, [&](const ProjectionGroup& group) {
+    return std::ranges::all_of(group.projections, [&](const Projection& projection) {
+      return home(*projection.weight) == device &&
+             (projection.bias->data == nullptr || home(*projection.bias) == device);
+    });
+  });
+  if (!is_here || runtime.adapters() != nullptr) {
+    for (const ProjectionGroup& group : groups) {
+      const WorkspaceScope scope(runtime.on(device).workspace);
+      project(group.projections, group.x, group.rows, device, runtime);
+    }
+    return;
+  }
+  std::vector<std::vector<LinearTask>> tasks;
+  std::vector<LinearGroup> here;
+  for (const ProjectionGroup& group : groups) {
+    auto& of_group = tasks.emplace_back();
+    for (const Projection& projection : group.projections) {
+      of_group.push_back(task_here(projection, device, runtime));
+    }
+    here.push_back({of_group, group.x, group.rows});
+  }
+  linear_groups(here, runtime.on(device));
+}
+
 void project_gated(Activation activation, const Projection& gate, const Projection& up,
                    std::span<const float> x, std::int64_t rows, Device device, Runtime& runtime) {
   ExecContext& ctx = runtime.on(device);

@@ -72,6 +72,16 @@ inline void project(std::initializer_list<Projection> projections, std::span<con
   project(std::span(projections.begin(), projections.size()), x, rows, device, runtime);
 }
 
+/// Rows of x and what they are projected by.
+struct ProjectionGroup {
+  std::vector<Projection> projections;
+  std::span<const float> x;
+  std::int64_t rows = 0;
+};
+
+/// project() of every group, to the bit, in one loop where it can be (linear_groups()).
+void project_groups(std::span<const ProjectionGroup> groups, Device device, Runtime& runtime);
+
 /// gate.y = activation(gate) · up, as project() and gate_mul() give it; up.y is workspace.
 void project_gated(Activation activation, const Projection& gate, const Projection& up,
                    std::span<const float> x, std::int64_t rows, Device device, Runtime& runtime);

@@ -148,6 +148,11 @@ struct RowsByExpert {
       weights[at] = routing.weights[i];
     }
   }
+
+  std::int64_t count(std::int32_t expert) const {
+    const auto e = static_cast<std::size_t>(expert);
+    return static_cast<std::int64_t>(first[e + 1] - first[e]);
+  }
 };
 
 /// Vector i of a stack of them [n, width].
@@ -173,53 +178,95 @@ class Experts {
 
   std::int64_t experts() const { return w_.down->shape[0]; }
 
-  /// Several experts of one row: their first matrices are multiplied in one loop.
+  /// Several experts of one row: their first matrices share what is done to it.
   void one_row(const Routing& routing, std::span<const float> h, std::span<float> sum) {
     const WorkspaceScope scope(ctx_.workspace);
-    const auto inner = static_cast<std::size_t>(w_.down->shape[2]);
-    const std::size_t count = routing.experts.size();
-    const auto gate = ctx_.workspace.take<float>(count * inner);
-    const auto up = ctx_.workspace.take<float>(count * inner);
-    gate_up(routing.experts, h, 1, gate, up);
-    silu_mul(gate, up, gate, ctx_);
-    const auto y = ctx_.workspace.take<float>(count * sum.size());
-    for (std::size_t i = 0; i < count; ++i) {
-      down(routing.experts[i], gate.subspan(i * inner, inner), 1,
-           y.subspan(i * sum.size(), sum.size()));
+    std::vector<ExpertRows> chosen;
+    for (const std::int32_t expert : routing.experts) {
+      chosen.push_back({expert, static_cast<std::int64_t>(chosen.size()), 1});
     }
+    const auto inner = inner_of(chosen);
+    const auto y = ctx_.workspace.take<float>(chosen.size() * sum.size());
+    gate_up(chosen, h, Rows::kShared, inner);
+    down(chosen, inner, y);
     add_weighted(y, brought<float>(routing.weights), sum, ctx_);
   }
 
-  /// Every expert of several rows.
-  void each_expert(const Routing& routing, std::span<const float> h, std::span<float> sum) {
+  /// Every expert of several rows: as many experts at a time as have `rows` rows together, so that
+  /// small products share a loop and the workspace is that of `rows` rows.
+  void each_expert(const Routing& routing, std::span<const float> h, std::int64_t rows,
+                   std::span<float> sum) {
     const RowsByExpert by_expert(routing, experts());
     const WorkspaceScope scope(ctx_.workspace);
-    const auto rows = brought<std::int32_t>(by_expert.rows);
-    const auto weights = brought<float>(by_expert.weights);
-    for (std::int64_t e = 0; e < experts(); ++e) {
-      const std::size_t first = by_expert.first[static_cast<std::size_t>(e)];
-      const std::size_t count = by_expert.first[static_cast<std::size_t>(e) + 1] - first;
-      if (count == 0) continue;
-      one_expert(static_cast<std::int32_t>(e), rows.subspan(first, count),
-                 weights.subspan(first, count), h, sum);
+    const Uses uses{brought<std::int32_t>(by_expert.rows), brought<float>(by_expert.weights)};
+    std::vector<ExpertRows> together;
+    std::int64_t first = 0;
+    std::int64_t count = 0;
+    for (std::int32_t e = 0; e < experts(); ++e) {
+      const std::int64_t of_expert = by_expert.count(e);
+      if (of_expert == 0) continue;
+      if (count + of_expert > rows) {
+        some_experts(together, uses.part(first, count), h, sum);
+        together.clear();
+        first += count;
+        count = 0;
+      }
+      together.push_back({e, count, of_expert});
+      count += of_expert;
     }
+    some_experts(together, uses.part(first, count), h, sum);
   }
 
  private:
-  /// One expert of several rows.
-  void one_expert(std::int32_t expert, std::span<const std::int32_t> uses,
-                  std::span<const float> weights, std::span<const float> h, std::span<float> sum) {
+  /// An expert and its rows among those that are gathered.
+  struct ExpertRows {
+    std::int32_t expert;
+    std::int64_t first;
+    std::int64_t count;
+
+    /// Their part of values [rows, width].
+    template <typename T>
+    std::span<T> of(std::span<T> values, std::int64_t width) const {
+      return values.subspan(static_cast<std::size_t>(first * width),
+                            static_cast<std::size_t>(count * width));
+    }
+  };
+
+  /// Rows of h, expert after expert, and what the expert's output is multiplied by.
+  struct Uses {
+    std::span<const std::int32_t> rows;
+    std::span<const float> weights;
+
+    Uses part(std::int64_t first, std::int64_t count) const {
+      const ExpertRows range{0, first, count};
+      return {range.of(rows, 1), range.of(weights, 1)};
+    }
+  };
+
+  enum class Rows : std::uint8_t {
+    kOwn,     // each expert meets its own
+    kShared,  // all meet the same one
+  };
+
+  std::int64_t inner_width() const { return w_.down->shape[2]; }
+
+  /// [rows, I] of all experts.
+  std::span<float> inner_of(std::span<const ExpertRows> experts) {
+    const std::int64_t rows = experts.back().first + experts.back().count;
+    return ctx_.workspace.take<float>(static_cast<std::size_t>(rows * inner_width()));
+  }
+
+  void some_experts(std::span<const ExpertRows> experts, const Uses& uses, std::span<const float> h,
+                    std::span<float> sum) {
     const WorkspaceScope scope(ctx_.workspace);
-    const auto rows = static_cast<std::int64_t>(uses.size());
-    const auto inner = static_cast<std::size_t>(w_.down->shape[2]);
-    const auto x = ctx_.workspace.take<float>(uses.size() * static_cast<std::size_t>(width_));
-    gather_rows(h, uses, x, ctx_);
-    const auto gate = ctx_.workspace.take<float>(uses.size() * inner);
-    const auto up = ctx_.workspace.take<float>(uses.size() * inner);
-    gate_up({&expert, 1}, x, rows, gate, up);
-    silu_mul(gate, up, gate, ctx_);
-    down(expert, gate, rows, x);
-    add_weighted_rows(x, uses, weights, sum, ctx_);
+    const auto x = ctx_.workspace.take<float>(uses.rows.size() * static_cast<std::size_t>(width_));
+    gather_rows(h, uses.rows, x, ctx_);
+    const auto inner = inner_of(experts);
+    gate_up(experts, x, Rows::kOwn, inner);
+    down(experts, inner, x);
+    for (const ExpertRows& e : experts) {
+      add_weighted_rows(e.of(x, width_), e.of(uses.rows, 1), e.of(uses.weights, 1), sum, ctx_);
+    }
   }
 
   /// `values` as the device reads them.
@@ -231,46 +278,53 @@ class Experts {
     return there;
   }
 
-  /// gate and up [experts, rows, I] such that silu(gate) · up is what goes down.
-  void gate_up(std::span<const std::int32_t> experts, std::span<const float> x, std::int64_t rows,
-               std::span<float> gate, std::span<float> up) {
-    if (w_.glu == ExpertWeights::Glu::kClamped) return clamped(experts, x, rows, gate, up);
-    const std::size_t part = gate.size() / experts.size();
-    std::vector<WeightView> matrices;
-    std::vector<Projection> projections;
-    matrices.reserve(2 * experts.size());
-    const WeightView no_bias{};
-    for (std::size_t i = 0; i < experts.size(); ++i) {
-      for (const std::int64_t half : {0, 1}) {
-        matrices.push_back(matrix_of(*w_.gate_up, 2 * experts[i] + half));
-        projections.push_back(
-            {&matrices.back(), &no_bias, (half == 0 ? gate : up).subspan(i * part, part)});
+  /// inner [rows, I]: silu(gate) · up, or what gpt-oss has.
+  void gate_up(std::span<const ExpertRows> experts, std::span<const float> x, Rows rows,
+               std::span<float> inner) {
+    const WorkspaceScope scope(ctx_.workspace);
+    const bool is_clamped = w_.glu == ExpertWeights::Glu::kClamped;
+    const auto up = ctx_.workspace.take<float>(inner.size());
+    const auto both =
+        is_clamped ? ctx_.workspace.take<float>(2 * inner.size()) : std::span<float>{};
+    std::vector<WeightView> views;  // of all matrices and biases, which projections point to
+    views.reserve(4 * experts.size());
+    std::vector<ProjectionGroup> groups;
+    for (const ExpertRows& e : experts) {
+      if (groups.empty() || rows == Rows::kOwn) {
+        const auto own = rows == Rows::kOwn ? e.of(x, width_) : x;
+        groups.push_back({.projections = {}, .x = own, .rows = e.count});
+      }
+      auto& projections = groups.back().projections;
+      const auto add = [&](std::int64_t matrix, const WeightView& bias, std::span<float> y) {
+        const WeightView& weight = views.emplace_back(matrix_of(*w_.gate_up, matrix));
+        projections.push_back({&weight, &views.emplace_back(bias), y});
+      };
+      if (is_clamped) {
+        add(e.expert, vector_of(w_.gate_up_bias, e.expert), e.of(both, 2 * inner_width()));
+      } else {
+        add(2 * e.expert, {}, e.of(inner, inner_width()));
+        add(2 * e.expert + 1, {}, e.of(up, inner_width()));
       }
     }
-    project(projections, x, rows, device_, runtime_);
+    project_groups(groups, device_, runtime_);
+    if (is_clamped) clamp_glu(both, w_.limit, w_.alpha, inner, up, ctx_);
+    silu_mul(inner, up, inner, ctx_);
   }
 
-  void clamped(std::span<const std::int32_t> experts, std::span<const float> x, std::int64_t rows,
-               std::span<float> gate, std::span<float> up) {
+  /// y [rows, D] of inner [rows, I].
+  void down(std::span<const ExpertRows> experts, std::span<const float> inner, std::span<float> y) {
     const WorkspaceScope scope(ctx_.workspace);
-    const auto both = ctx_.workspace.take<float>(2 * gate.size());
-    const std::size_t part = both.size() / experts.size();
     std::vector<WeightView> views;
-    std::vector<Projection> projections;
     views.reserve(2 * experts.size());
-    for (std::size_t i = 0; i < experts.size(); ++i) {
-      views.push_back(matrix_of(*w_.gate_up, experts[i]));
-      views.push_back(vector_of(w_.gate_up_bias, experts[i]));
-      projections.push_back({&views[2 * i], &views[2 * i + 1], both.subspan(i * part, part)});
+    std::vector<ProjectionGroup> groups;
+    for (const ExpertRows& e : experts) {
+      const WeightView& matrix = views.emplace_back(matrix_of(*w_.down, e.expert));
+      const WeightView& bias = views.emplace_back(vector_of(w_.down_bias, e.expert));
+      groups.push_back({.projections = {{&matrix, &bias, e.of(y, width_)}},
+                        .x = e.of(inner, inner_width()),
+                        .rows = e.count});
     }
-    project(projections, x, rows, device_, runtime_);
-    clamp_glu(both, w_.limit, w_.alpha, gate, up, ctx_);
-  }
-
-  void down(std::int32_t expert, std::span<const float> x, std::int64_t rows, std::span<float> y) {
-    const WeightView matrix = matrix_of(*w_.down, expert);
-    const WeightView bias = vector_of(w_.down_bias, expert);
-    project({{&matrix, &bias, y}}, x, rows, device_, runtime_);
+    project_groups(groups, device_, runtime_);
   }
 
   const ExpertWeights& w_;
@@ -304,7 +358,7 @@ void add_experts(const ExpertWeights& w, const Routing& routing, std::span<const
   if (rows == 1) {
     experts.one_row(routing, h, sum);
   } else {
-    experts.each_expert(routing, h, sum);
+    experts.each_expert(routing, h, rows, sum);
   }
   add(x, sum, ctx);
 }
