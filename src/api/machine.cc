@@ -176,7 +176,9 @@ MachineRates measure_machine(const ProbeOptions& options) {
     rates.f32_flops = measure_f32_flops(pool, isa);
   }
   if (!options.file.empty()) {
-    rates.disk_bytes_s = probe_disk(options.file, {.max_bytes = options.bytes}).drive.bytes_per_s();
+    const File file(options.file);
+    const IoMode io = choose_io(file, drive_choices_path());
+    rates.disk_bytes_s = measure_disk_read(file, io, {.max_bytes = options.bytes}).bytes_per_s();
   }
   return rates;
 }
@@ -184,9 +186,9 @@ MachineRates measure_machine(const ProbeOptions& options) {
 MachineReport doctor(const ProbeOptions& options) {
   const MachineFacts machine = survey_machine();
   const MemoryStatus memory = memory_status();
+  const std::vector<DriveChoice> choices = drives(options);
   const MachineRates rates = measure_machine(options);
   const std::vector<CardReport> cards = survey_cards();
-  const std::vector<DriveChoice> choices = drives(options);
   return {.text = report_text(machine, memory, rates, cards, choices, options),
           .json = report_json(machine, memory, rates, cards, choices, options).dump()};
 }

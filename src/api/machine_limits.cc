@@ -232,17 +232,18 @@ void measure_rates(const Checkpoint& checkpoint, const RunShape& shape, Machine&
   }
   if (machine.disk_bytes_per_s > 0) return;
   const File* const largest = largest_file(checkpoint);
+  if (largest == nullptr) return;
+  const IoMode io = choose_io(*largest, drive_choices_path());
+  if (largest->size() < io.read_bytes) return;
   // A small model is read again in every pass: its rate is not that of one burst.
-  DiskProbeOptions options{
-      .max_seconds = kDiskProbeSeconds, .least_bytes = kDiskProbeBytes, .page_cache = false};
-  if (largest == nullptr || largest->size() < options.read_bytes) return;
+  DiskProbeOptions options{.max_seconds = kDiskProbeSeconds, .least_bytes = kDiskProbeBytes};
   try {
     // Virtual and throttled drives begin with a burst, which no long run sees.
     DiskProbeOptions burst = options;
     burst.max_seconds = kDiskProbeSeconds / 2;
-    probe_disk(largest->path(), burst);
-    machine.disk_bytes_per_s = probe_disk(largest->path(), options).drive.bytes_per_s();
-    machine.disk_latency_s = measure_disk_latency(largest->path());
+    measure_disk_read(*largest, io, burst);
+    machine.disk_bytes_per_s = measure_disk_read(*largest, io, options).bytes_per_s();
+    machine.disk_latency_s = measure_disk_latency(*largest, io);
   } catch (const FileError&) {
     // The plan then assumes a usual drive's rate.
   }

@@ -1,28 +1,15 @@
-// How fast a drive reads, measured the way weights are streamed: large aligned reads, several in
-// flight, past the page cache, into huge pages; and how fast the page cache gives back what is in
-// it. The pages matter: on a virtio drive the same reads came at 2.9 GB/s into huge pages and
-// at 1.3 into small ones (fio 3.33 alike: 2.8 with --iomem=mmaphuge, 1.3 without).
+// How fast a drive reads, measured by the reads that stream weights: large and aligned, several in
+// flight, past the page cache, into huge pages. The pages matter: on a virtio drive the same reads
+// came at 2.9 GB/s into huge pages and at 1.3 into small ones (fio 3.33 alike: 2.8 with
+// --iomem=mmaphuge, 1.3 without).
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <filesystem>
-#include <optional>
-#include <string>
+
+#include "base/async_reader.h"
+#include "base/file.h"
 
 namespace shoehorn {
-
-struct DiskProbeOptions {
-  std::uint64_t max_bytes = std::uint64_t{3} << 30;  ///< read at most that much each way
-  double max_seconds = 3.0;                          ///< and for at most that long
-  std::size_t read_bytes = std::size_t{1} << 20;     ///< a read; a multiple of 4096
-  /// 4 to 8 were fastest on that drive; 2 read half as fast, 32 a quarter slower.
-  int reads_in_flight = 8;
-  /// A smaller file is read again, past the page cache alone, until it was that many bytes.
-  std::uint64_t least_bytes = 0;
-  bool page_cache = true;  ///< false: leave the page cache unmeasured
-  bool try_direct = true;  ///< false: read through the page cache, emptied of those bytes first
-};
 
 /// A measured rate, with what it was measured over.
 struct DiskRate {
@@ -31,35 +18,34 @@ struct DiskRate {
   double bytes_per_s() const { return seconds > 0 ? static_cast<double>(bytes) / seconds : 0; }
 };
 
-struct DiskProbe {
-  DiskRate drive;       ///< from the drive
-  bool direct = false;  ///< `drive` was read with O_DIRECT, else through the page cache
-  DiskRate page_cache;  ///< the same way, of bytes that the page cache holds
-  std::optional<DiskRate> write = std::nullopt;  ///< sequential, up to the end of fsync
-  /// What makes the figures doubtful (little to read, O_DIRECT refused); empty if nothing does.
-  std::string note;
+/// What of a file is read, and for how long.
+struct TimedReads {
+  std::uint64_t begin = 0;  ///< a multiple of kIoAlignment
+  std::uint64_t end = 0;
+  std::uint64_t first = 0;   ///< in [begin, end): reading starts here and goes around
+  std::uint64_t bytes = 0;   ///< read at most that many,
+  double max_seconds = 3.0;  ///< and for at most that long
 };
 
-/// Reads from a file, or from the files of a folder, without writing anything. The reading starts
-/// at a random place and goes around, so that a second probe meets bytes that the storage behind a
-/// virtual drive has not just seen. Afterwards up to 512 MiB of it are in the page cache. Throws
-/// FileError where nothing of at least options.read_bytes can be read, ArgumentError for options
-/// that make no sense.
-DiskProbe probe_disk(const std::filesystem::path& file_or_folder,
-                     const DiskProbeOptions& options = {});
+/// Whole reads of io.read_bytes each; the page cache is emptied of the range where io goes through
+/// it. Throws FileError, at the byte that could not be read.
+DiskRate time_reads(const File& file, const IoMode& io, const TimedReads& what);
 
-/// For a folder with nothing to read: writes a nameless file of options.max_bytes there, measures
-/// as above, and leaves nothing behind. Throws FileError where the drive has not twice that much
-/// room.
-DiskProbe probe_disk_by_writing(const std::filesystem::path& folder,
-                                const DiskProbeOptions& options = {});
+struct DiskProbeOptions {
+  std::uint64_t max_bytes = std::uint64_t{3} << 30;
+  double max_seconds = 3.0;
+  /// A smaller file is read again until it was that many bytes.
+  std::uint64_t least_bytes = 0;
+};
+
+/// The rate of the file's drive. Starts at a random place, so that a second probe meets bytes that
+/// the storage behind a virtual drive has not just seen. Throws FileError where nothing of at least
+/// io.read_bytes can be read.
+DiskRate measure_disk_read(const File& file, const IoMode& io,
+                           const DiskProbeOptions& options = {});
 
 /// Seconds between asking another thread for a small read and having it: the median of some, one
-/// after the other, past the page cache where the drive allows it. Throws as probe_disk does.
-double measure_disk_latency(const std::filesystem::path& file_or_folder);
-
-/// The drive's sequential read rate in bytes per second: probe_disk(...).drive over at most
-/// `bytes`.
-double measure_disk_read(const std::filesystem::path& file_or_folder, std::uint64_t bytes);
+/// after the other. Throws as measure_disk_read() does.
+double measure_disk_latency(const File& file, const IoMode& io);
 
 }  // namespace shoehorn

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <ctime>
@@ -18,8 +17,7 @@
 
 #include "shoehorn/error.h"
 
-#include "base/file_reads.h"
-#include "base/host_buffer.h"
+#include "base/disk_probe.h"
 #include "base/str_cat.h"
 #include "base/written_file.h"
 
@@ -27,7 +25,6 @@ namespace shoehorn {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
 
 constexpr std::string_view kVersion = "1";
 constexpr std::uint64_t kMostBytes = 1U << 20;  // of the file with the choices
@@ -60,39 +57,6 @@ bool is_recent(const std::string& date) {
   const std::time_t now = std::time(nullptr);
   const std::string oldest = date_of(now - static_cast<std::time_t>(kDaysKept * 24 * 3600));
   return date >= oldest && date <= date_of(now);
-}
-
-/// Bytes per second of reading [begin, end) that way.
-double rate_of(const File& file, const IoMode& mode, std::uint64_t begin, std::uint64_t end) {
-  if (!mode.direct) file.drop_pages(begin, end - begin);
-  FileReads reads(mode);
-  HostBuffer memory(mode.read_bytes * static_cast<std::size_t>(mode.reads_in_flight));
-  std::ranges::fill(memory.bytes(), std::byte{1});  // page faults are not the drive's
-  std::uint64_t at = begin;
-  std::uint64_t done = 0;
-  std::vector<std::size_t> free;
-  for (int i = 0; i < mode.reads_in_flight; ++i) free.push_back(static_cast<std::size_t>(i));
-  const auto start = Clock::now();
-  const auto seconds = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
-  for (;;) {
-    while (!free.empty() && at + mode.read_bytes <= end && seconds() < kProbeSeconds) {
-      reads.start({.file = &file,
-                   .offset = at,
-                   .bytes = mode.read_bytes,
-                   .out = memory.data() + free.back() * mode.read_bytes,
-                   .tag = free.back()});
-      free.pop_back();
-      at += mode.read_bytes;
-    }
-    if (reads.in_flight() == 0) break;
-    const FileReads::Done read = reads.wait();
-    if (!read.error.empty()) {
-      throw FileError(file.path(), str_cat("at byte ", read.error_offset, ": ", read.error));
-    }
-    free.push_back(read.read.tag);
-    done += mode.read_bytes;
-  }
-  return static_cast<double>(done) / std::max(seconds(), 1e-9);
 }
 
 std::string line_of(const DriveChoice& choice) {
@@ -184,7 +148,12 @@ DriveChoice probe_drive(const File& file) {
       std::uniform_int_distribution<std::uint64_t>(0, room)(random) / kIoAlignment * kIoAlignment;
   DriveChoice choice{.device = device_of(file), .io = usual, .date = date_of(std::time(nullptr))};
   for (const IoMode& mode : modes) {
-    const double rate = rate_of(file, mode, begin, begin + part);
+    const TimedReads what{.begin = begin,
+                          .end = begin + part,
+                          .first = begin,
+                          .bytes = part,
+                          .max_seconds = kProbeSeconds};
+    const double rate = time_reads(file, mode, what).bytes_per_s();
     begin += part / kIoAlignment * kIoAlignment;
     if (mode == usual || rate > kClearlyFaster * choice.bytes_per_s) {
       choice.io = mode;
