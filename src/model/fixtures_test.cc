@@ -1,9 +1,8 @@
-// Mixtures of experts: logits and greedy ids recorded from transformers (tests/data/models), on
-// every device, in every way to feed a prompt and to store experts.
-
+// The fixtures of tests/data/models: logits and greedy ids recorded from transformers 5.23 in
+// float32 (torch 2.15 on a CPU), by either spelling of their configs, on every device of host
+// memory, in every way to feed a prompt and to store experts.
 #include <algorithm>
 #include <array>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,37 +23,28 @@ using testing::Golden;
 // Float32 in any order of summation lands at 9e-6; the weakest real mistake is 1e-4.
 constexpr double kTolerance = 5e-5;
 
-struct Fixture {
+struct Case {
   std::string name;
   std::string config = "config.json";
 };
 
-class MixtureFixture : public ::testing::TestWithParam<Fixture> {
+class Fixture : public ::testing::TestWithParam<Case> {
  protected:
   std::string name() const { return GetParam().name; }
+  std::string config() const { return GetParam().config; }
   std::unique_ptr<LoadedModel> load(testing::TestModelOptions options = {}) const {
-    options.config = GetParam().config;
+    options.config = config();
     if (!options.dtype) options.dtype = DType::kF32;
     return testing::load_test_model(testing::model_folder(name()), options);
   }
 };
 
-/// A device for every unit of a model: whole layers in even maps, tensors in odd ones.
-Device some_device(std::string_view path, int map) {
-  std::string unit(path);
-  if (map % 2 == 0 && unit.find("layers.") != std::string::npos) unit = unit.substr(0, 14);
-  const std::size_t hash = std::hash<std::string>()(unit + std::to_string(map));
-  const std::array devices = {Device{}, Device{DeviceKind::kDisk}, Device{DeviceKind::kVirtual, 0},
-                              Device{DeviceKind::kVirtual, 1}};
-  return devices[hash % devices.size()];
-}
-
-TEST_P(MixtureFixture, LogitsAreTransformers) {
+TEST_P(Fixture, LogitsAreTransformers) {
   const Golden golden(name());
   EXPECT_LT(distance(both_prompts(*load(), golden), golden.floats("logits")), kTolerance);
 }
 
-TEST_P(MixtureFixture, EveryInstructionSetAgrees) {
+TEST_P(Fixture, EveryInstructionSetAgrees) {
   const Golden golden(name());
   for (int isa = 0; isa <= static_cast<int>(detect_isa()); ++isa) {
     const auto model = load({.isa = static_cast<Isa>(isa)});
@@ -62,7 +52,9 @@ TEST_P(MixtureFixture, EveryInstructionSetAgrees) {
   }
 }
 
-TEST_P(MixtureFixture, ChunksAgreeWithTheWhole) {
+TEST_P(Fixture, ChunksAgreeWithTheWhole) {
+  // Dynamic scaling and longrope depend on the length of the call, so its chunks are other calls.
+  if (name() == "llama-rope-dynamic" || name() == "phi3-longrope") GTEST_SKIP();
   const Golden golden(name());
   const auto model = load();
   for (const std::size_t step : {1, 5, 23}) {
@@ -73,9 +65,10 @@ TEST_P(MixtureFixture, ChunksAgreeWithTheWhole) {
   EXPECT_LT(distance(both_prompts(*short_passes, golden), golden.floats("logits")), kTolerance);
 }
 
-TEST_P(MixtureFixture, GreedyIdsAreTransformers) {
+TEST_P(Fixture, GreedyIdsAreTransformers) {
   const Golden golden(name());
-  const auto want = golden.ids("greedy_ids");
+  const bool dynamic = name() == "llama-rope-dynamic";
+  const auto want = golden.ids(dynamic ? "greedy_ids_cached" : "greedy_ids");
   EXPECT_EQ(testing::greedy_ids(*load(), golden, want.size()), want);
 }
 
@@ -101,7 +94,7 @@ struct Padded {
   std::vector<float> logits;
 };
 
-TEST_P(MixtureFixture, PaddedRowsAreTransformers) {
+TEST_P(Fixture, PaddedRowsAreTransformers) {
   const Golden golden(name());
   if (golden.file.find("padded_logits") == nullptr) GTEST_SKIP() << "none was recorded";
   const Padded padded(golden);
@@ -123,45 +116,96 @@ TEST_P(MixtureFixture, PaddedRowsAreTransformers) {
   EXPECT_LT(distance(logits, padded.logits), kTolerance);
 }
 
-TEST_P(MixtureFixture, AnyNumberOfThreadsGivesTheSameBits) {
+TEST_P(Fixture, AnyNumberOfThreadsGivesTheSameBits) {
   const Golden golden(name());
   EXPECT_EQ(both_prompts(*load({.threads = 1}), golden),
             both_prompts(*load({.threads = 3}), golden));
 }
 
-TEST_P(MixtureFixture, AnyDeviceMapGivesTheSameBits) {
+TEST_P(Fixture, AnyDeviceMapGivesTheSameBits) {
   const Golden golden(name());
   const auto want = both_prompts(*load(), golden);
   const testing::TempFolder cache;  // of experts that are stored [in, out]
+  const auto architecture = testing::architecture_of(name(), config());
   for (int map = 0; map < 12; ++map) {
-    const auto place = [&](std::string_view path) { return some_device(path, map); };
+    const auto place =
+        testing::random_map(*architecture, map,
+                            {Device{}, Device{DeviceKind::kDisk}, Device{DeviceKind::kVirtual, 0},
+                             Device{DeviceKind::kVirtual, 1}});
     const auto model = load({.device_of = place, .offload_folder = cache.path()});
     ASSERT_EQ(both_prompts(*model, golden), want) << map;
   }
 }
 
-/// Those of tests/data with both configs, and those that only our own scripts write: experts in
-/// MXFP4, linear layers of 8-bit floats, all experts in one tensor.
-std::vector<Fixture> fixtures() {
-  std::vector<Fixture> all;
-  for (const char* name :
-       {"mixtral", "qwen3_moe", "qwen3_moe-raw", "gpt_oss", "deepseek_v3", "deepseek_v3-yarn"}) {
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const char* name : {"llama",
+                           "llama-tied-bias",
+                           "llama-rope-llama3",
+                           "llama-rope-linear",
+                           "llama-rope-yarn",
+                           "llama-rope-dynamic",
+                           "llama-bf16",
+                           "llama-sharded",
+                           "mistral",
+                           "qwen2",
+                           "qwen2-sliding",
+                           "qwen2-f64",
+                           "qwen3",
+                           "gemma",
+                           "gemma-bf16",
+                           "gemma2",
+                           "gemma3_text",
+                           "phi",
+                           "phi-qk-norm",
+                           "phi3",
+                           "phi3-longrope",
+                           "stablelm",
+                           "stablelm-parallel",
+                           "starcoder2",
+                           "olmo2",
+                           "cohere",
+                           "cohere-qk-norm",
+                           "granite",
+                           "glm4",
+                           "smollm3",
+                           "gpt2",
+                           "gpt2-scaled",
+                           "gpt2-bin-sharded",
+                           "gptj",
+                           "gpt_neox-parallel",
+                           "gpt_neox-sequential",
+                           "opt-pre-ln",
+                           "opt-post-ln",
+                           "opt-f16",
+                           "bloom",
+                           "bloom-heads6",
+                           "falcon-7b",
+                           "falcon-new",
+                           "falcon-rw",
+                           "mixtral",
+                           "qwen3_moe",
+                           "qwen3_moe-raw",
+                           "gpt_oss",
+                           "deepseek_v3",
+                           "deepseek_v3-yarn"}) {
     all.push_back({name});
     all.push_back({name, "config.v4.json"});
   }
+  // What only our own scripts write: experts in MXFP4, linear layers of 8-bit floats, all experts
+  // in one tensor.
   for (const char* name : {"gpt_oss-mxfp4", "deepseek_v3-fp8", "qwen3_moe-stacked"}) {
     all.push_back({name});
   }
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, MixtureFixture, ::testing::ValuesIn(fixtures()),
-                         [](const auto& info) {
-                           std::string name = info.param.name;
-                           if (info.param.config != "config.json") name += "_v4";
-                           std::ranges::replace(name, '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(All, Fixture, ::testing::ValuesIn(cases()), [](const auto& info) {
+  std::string name = info.param.name;
+  if (info.param.config != "config.json") name += "_v4";
+  std::ranges::replace(name, '-', '_');
+  return name;
+});
 
 }  // namespace
 }  // namespace shoehorn
