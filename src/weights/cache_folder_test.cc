@@ -105,6 +105,17 @@ TEST_F(WeightCacheFolder, WeightsInMemoryComeFromWhatIsThere) {
   EXPECT_EQ(bytes_of(resident[0].weights[2]), bytes_of(streamed[0].weights[1]));
 }
 
+TEST_F(WeightCacheFolder, WhereItCannotBeMadeTheErrorSaysWhatElseToDo) {
+  std::ofstream(folder_) << "a file where the folder should be";
+  try {
+    fill();
+    FAIL() << "no error";
+  } catch (const FileError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("the weight cache cannot be made"));
+    EXPECT_THAT(error.what(), HasSubstr("--offload-folder"));
+  }
+}
+
 TEST_F(WeightCacheFolder, ListsWhatItHolds) {
   EXPECT_TRUE(list_cache_folder(folder_).empty());
   {

@@ -146,7 +146,10 @@ void fill_weight_cache(const Checkpoint& checkpoint, std::vector<WeightGroup>& g
   }
   std::error_code error;
   fs::create_directories(folder, error);
-  if (error) throw FileError(folder, "the weight cache cannot be made: " + error.message());
+  if (error) {
+    throw FileError(folder, str_cat("the weight cache cannot be made: ", error.message(),
+                                    "; name another with --offload-folder"));
+  }
   remove_leftovers(folder);
   std::size_t done = 0;
   for (const Wanted& one : wanted) {
