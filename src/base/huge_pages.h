@@ -1,4 +1,5 @@
-// Huge pages for large containers: one page fault a 2 MiB instead of one a 4 KiB.
+// Pages under large memory: huge ones, one page fault a 2 MiB instead of one a 4 KiB, and all at
+// once.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +10,12 @@ namespace shoehorn {
 /// for memory that was not written yet. Does nothing where few would fit; never fails, the memory
 /// works either way.
 void advise_huge_pages(void* data, std::size_t bytes);
+
+/// Has the system put pages under [data, data + bytes) now, as writing there would, and leaves what
+/// they hold. Several threads do that faster than the one that reads to them, most of all where a
+/// virtual machine's host first has to find the memory. False where the system cannot (before Linux
+/// 5.14); the memory works either way.
+bool populate_pages(void* data, std::size_t bytes);
 
 /// container.reserve(count), of a vector or string, in huge pages where it is large.
 template <typename Container>

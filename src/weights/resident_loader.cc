@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <compare>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -18,6 +19,7 @@
 
 #include "base/file_reads.h"
 #include "base/host_buffer.h"
+#include "base/huge_pages.h"
 #include "base/str_cat.h"
 
 namespace shoehorn {
@@ -27,6 +29,9 @@ namespace {
 constexpr std::size_t kBounces = 10;
 constexpr std::size_t kNoBounce = ~std::size_t{0};
 constexpr std::size_t kInPlace = kNoBounce - 1;
+// Memory that an idle thread puts pages under at a time: short enough that what has come does not
+// wait for it.
+constexpr std::size_t kPopulateBytes = std::size_t{4} << 20;
 
 /// True if the page cache has the first and the last byte of the run, and so very likely all of it.
 bool is_cached(const WeightLoader::Source& source) {
@@ -93,6 +98,13 @@ class Loading {
     std::int64_t piece = 0;
   };
 
+  /// So far into what is read in place.
+  struct Position {
+    std::size_t job = 0;
+    std::size_t bytes = 0;
+    auto operator<=>(const Position&) const = default;
+  };
+
   /// Of the reading thread: false where nobody wants more.
   bool read_piece(std::size_t job) {
     const LoadJob& one = jobs_[job];
@@ -121,7 +133,7 @@ class Loading {
     runs_left_[job] = (end + step - 1) / step - one.run.offset / step;
     for (std::uint64_t at = one.run.offset; at < end;) {
       while (reads_.full()) collect();
-      if (is_closed()) return false;
+      if (!is_wanted({job, static_cast<std::size_t>(at - one.run.offset)})) return false;
       const std::uint64_t stop = std::min<std::uint64_t>((at / step + 1) * step, end);
       reads_.start({.file = one.run.file,
                     .offset = at,
@@ -166,9 +178,24 @@ class Loading {
     }
   }
 
-  bool is_closed() {
+  /// Before a read to a place there: false where nobody wants more.
+  bool is_wanted(const Position& place) {
     const std::lock_guard lock(mutex_);
-    return closed_;
+    populated_ = std::max(populated_, place);
+    return !closed_;
+  }
+
+  /// The next memory that is read to in place; empty where all has its pages or will soon. Locked.
+  std::span<std::byte> next_unpopulated() {
+    for (; populated_.job < jobs_.size(); populated_ = {populated_.job + 1, 0}) {
+      const LoadJob& job = jobs_[populated_.job];
+      if (job.place == nullptr || populated_.bytes >= job.run.bytes) continue;
+      const std::size_t begin = populated_.bytes;
+      const std::size_t count = std::min(kPopulateBytes, job.run.bytes - begin);
+      populated_.bytes += count;
+      return {job.place + begin, count};
+    }
+    return {};
   }
 
   /// False where nobody wants more.
@@ -209,13 +236,27 @@ class Loading {
     changed_.notify_all();
   }
 
+  /// What has come; while nothing has, the caller puts pages under what is read to later.
   std::optional<Ready> next() {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return closed_ || !ready_.empty(); });
-    if (error_ != nullptr || ready_.empty()) return std::nullopt;
-    const Ready ready = ready_.front();
-    ready_.pop_front();
-    return ready;
+    for (;;) {
+      if (error_ != nullptr) return std::nullopt;
+      if (!ready_.empty()) {
+        const Ready ready = ready_.front();
+        ready_.pop_front();
+        return ready;
+      }
+      if (closed_) return std::nullopt;
+      const std::span<std::byte> memory = next_unpopulated();
+      if (memory.empty()) {
+        changed_.wait(lock);
+        continue;
+      }
+      lock.unlock();
+      const bool can = populate_pages(memory.data(), memory.size());
+      lock.lock();
+      if (!can) populated_ = {jobs_.size(), 0};
+    }
   }
 
   void close(std::exception_ptr error) {
@@ -239,6 +280,7 @@ class Loading {
   std::condition_variable changed_;
   std::deque<std::size_t> free_;
   std::deque<Ready> ready_;
+  Position populated_;   // up to here memory has its pages, or a thread sees to it
   bool closed_ = false;  // nothing more comes, or nobody wants more
   std::exception_ptr error_;
 };

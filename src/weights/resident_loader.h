@@ -1,6 +1,6 @@
 // Loads what stays in memory: one thread keeps several direct reads in flight, the pool brings what
-// has come to its form; what has it already is read to where it stays. What the page cache already
-// holds is taken from there.
+// has come to its form; what has it already is read to where it stays, and the pool puts pages
+// under that memory ahead of the reads. What the page cache already holds is taken from there.
 #pragma once
 
 #include <cstddef>
