@@ -13,13 +13,12 @@
 #include <thread>
 #include <utility>
 
-#include <sys/uio.h>
-
 #include "shoehorn/error.h"
 
 #include "base/file_reads.h"
 #include "base/host_buffer.h"
 #include "base/huge_pages.h"
+#include "base/page_cache.h"
 #include "base/str_cat.h"
 
 namespace shoehorn {
@@ -33,14 +32,8 @@ constexpr std::size_t kInPlace = kNoBounce - 1;
 // wait for it.
 constexpr std::size_t kPopulateBytes = std::size_t{4} << 20;
 
-/// True if the page cache has the first and the last byte of the run, and so very likely all of it.
 bool is_cached(const WeightLoader::Source& source) {
-  const auto has = [&](std::uint64_t offset) {
-    std::byte byte;
-    const iovec where{&byte, 1};
-    return ::preadv2(source.file->fd(), &where, 1, static_cast<off_t>(offset), RWF_NOWAIT) == 1;
-  };
-  return source.bytes == 0 || (has(source.offset) && has(source.offset + source.bytes - 1));
+  return in_page_cache(*source.file, source.offset, source.bytes);
 }
 
 /// Between the reading thread and those that convert.
