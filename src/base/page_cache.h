@@ -7,9 +7,9 @@
 
 namespace shoehorn {
 
-/// True if the page cache has all of [offset, offset + bytes), by cachestat (Linux 6.5). Where
-/// there is none: if it has the first and the last byte, and so very likely the rest. Reads nothing
-/// that a drive would notice.
+/// True if the page cache has all of [offset, offset + bytes), which lie in the file. Asked of
+/// cachestat (Linux 6.5), else of mincore, which tells the owner of a file alone; false where
+/// neither says. Reads nothing: a read that would not wait brings in what it asks for.
 bool in_page_cache(const File& file, std::uint64_t offset, std::uint64_t bytes);
 
 }  // namespace shoehorn
