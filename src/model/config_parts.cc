@@ -146,7 +146,9 @@ RotaryEmbedding read_rotary(const Config& config, const DecoderDims& dims,
                          str_cat("leaves ", width, " of ", dims.head_dim, " entries to turn"));
     }
   }
-  if (width % 2 != 0) {
+  const bool may_be_odd = rope.rope_type != "yarn" && rope.rope_type != "longrope";
+  const bool one_more = defaults.odd_turns_one_more && may_be_odd && width < dims.head_dim;
+  if (width % 2 != 0 && !one_more) {
     throw config.error("head_dim",
                        str_cat("leaves ", width, " entries to turn; their number must be even"));
   }

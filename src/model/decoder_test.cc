@@ -7,6 +7,8 @@
 
 #include "shoehorn/error.h"
 
+#include "model/architecture.h"
+#include "model/rope.h"
 #include "model/testing_golden.h"
 #include "model/testing_model.h"
 
@@ -15,6 +17,31 @@ namespace {
 
 using testing::both_prompts;
 using testing::Golden;
+
+TEST(RotaryEmbedding, AnOddNumberOfEntriesTurnsOneMore) {
+  const RotaryEmbedding rotary({.rope_theta = 32}, 5);
+  EXPECT_EQ(rotary.rotary_dim(), 6);
+  RopeState state;
+  const auto frequencies = rotary.frequencies(1, state);
+  ASSERT_EQ(frequencies.size(), 3U);
+  EXPECT_FLOAT_EQ(frequencies[0], 1);
+  EXPECT_FLOAT_EQ(frequencies[1], 0.25);  // 32^(-2/5)
+  EXPECT_FLOAT_EQ(frequencies[2], 0.0625);
+}
+
+TEST(RotaryEmbedding, OnlyWhereTheArchitectureCutsHeadsSoMayItsPartBeOdd) {
+  const auto made = [](const std::string& type, double part) {
+    const std::string text =
+        R"({"model_type": ")" + type + R"(", "vocab_size": 32, "hidden_size": 40,
+            "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 4,
+            "intermediate_size": 16, "max_position_embeddings": 64, "head_dim": 10,
+            "rotary_pct": )" +
+        std::to_string(part) + R"(, "partial_rotary_factor": )" + std::to_string(part) + "}";
+    make_architecture(Config::parse(text, "config.json"));
+  };
+  for (const char* type : {"gpt_neox", "phi3", "glm4"}) EXPECT_NO_THROW(made(type, 0.5)) << type;
+  for (const char* type : {"phi", "stablelm"}) EXPECT_THROW(made(type, 0.5), FormatError) << type;
+}
 
 TEST(LearnedPositions, EndWhereTheTableEnds) {
   for (const char* name : {"gpt2", "opt-pre-ln"}) {

@@ -20,7 +20,9 @@ std::unique_ptr<const Architecture> make_glm4(const Config& config) {
                    {"post_mlp_layernorm", NormPlace::kPostMlp}};
   m.qkv_bias = config.boolean("attention_bias", true);
   m.pairs = RotaryPairs::kInterleaved;
-  m.rotary = {read_rotary(config, m.dims, 10000, 0.5)};
+  m.rotary = {read_rotary(config, m.dims,
+                          {.partial_rotary_factor = 0.5, .odd_turns_one_more = true},
+                          /*is_partial=*/true)};
   m.intermediate_size = config.size("intermediate_size");
   m.activation = read_activation(config, "hidden_act", "silu");
   m.mlp = LlamaLike::Mlp::kFusedGate;

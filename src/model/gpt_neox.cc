@@ -48,10 +48,12 @@ std::unique_ptr<const Architecture> make_gpt_neox(const Config& config) {
                       .eps = read_eps(config, "layer_norm_eps", 1e-5)};
 
   DecoderSpec spec;
-  spec.rotary = {read_rotary(
-      config, dims,
-      {.partial_rotary_factor = 0.25, .theta_key = "rotary_emb_base", .partial_key = "rotary_pct"},
-      /*is_partial=*/true)};
+  spec.rotary = {read_rotary(config, dims,
+                             {.partial_rotary_factor = 0.25,
+                              .theta_key = "rotary_emb_base",
+                              .partial_key = "rotary_pct",
+                              .odd_turns_one_more = true},
+                             /*is_partial=*/true)};
   const Module one =
       layer(hidden, inner, config.boolean("attention_bias", true), activation_class(act.name));
   spec.tree.root = {

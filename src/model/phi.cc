@@ -54,9 +54,11 @@ std::unique_ptr<const Architecture> make_phi3(const Config& config) {
   m.act_name = "activation_fn";
   m.layer_extras = {{"resid_attn_dropout", plain_module("Dropout")},
                     {"resid_mlp_dropout", plain_module("Dropout")}};
-  m.rotary = {read_rotary(
-      config, m.dims, {.original_max_position_embeddings = 4096, .all_types_are_longrope = true},
-      /*is_partial=*/true)};
+  m.rotary = {read_rotary(config, m.dims,
+                          {.original_max_position_embeddings = 4096,
+                           .all_types_are_longrope = true,
+                           .odd_turns_one_more = true},
+                          /*is_partial=*/true)};
   if (const auto window = config.find_size("sliding_window")) {
     m.layers = windowed_layers(
         m.dims, std::vector<bool>(static_cast<std::size_t>(m.dims.num_hidden_layers), true),

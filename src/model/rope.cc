@@ -16,12 +16,11 @@ double yarn_mscale(double factor, double mscale) {
   return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
 }
 
-/// theta^(-2i/r).
-std::vector<double> base_frequencies(double theta, std::int64_t rotary_dim) {
-  std::vector<double> result(static_cast<std::size_t>(rotary_dim / 2));
+/// theta^(-2i/dim).
+std::vector<double> base_frequencies(double theta, std::int64_t dim) {
+  std::vector<double> result(static_cast<std::size_t>((dim + 1) / 2));
   for (std::size_t i = 0; i < result.size(); ++i) {
-    result[i] =
-        1.0 / std::pow(theta, 2.0 * static_cast<double>(i) / static_cast<double>(rotary_dim));
+    result[i] = 1.0 / std::pow(theta, 2.0 * static_cast<double>(i) / static_cast<double>(dim));
   }
   return result;
 }
@@ -41,9 +40,8 @@ void scale_llama3(const RopeConfig& config, std::vector<double>& frequencies) {
   }
 }
 
-void scale_yarn(const RopeConfig& config, std::int64_t rotary_dim,
-                std::vector<double>& frequencies) {
-  const auto dims = static_cast<double>(rotary_dim);
+void scale_yarn(const RopeConfig& config, std::int64_t dim, std::vector<double>& frequencies) {
+  const auto dims = static_cast<double>(dim);
   const auto original = static_cast<double>(config.original_max_position_embeddings);
   // The dimension that turns `turns` times over the original length.
   const auto bound = [&](double turns) {
@@ -166,12 +164,10 @@ RopeConfig parse_rope_settings(const Config& config, const std::optional<Config>
   return rope;
 }
 
-RotaryEmbedding::RotaryEmbedding(RopeConfig config, std::int64_t rotary_dim)
-    : config_(std::move(config)),
-      rotary_dim_(rotary_dim),
-      attention_scaling_(attention_scaling(config_)) {
+RotaryEmbedding::RotaryEmbedding(RopeConfig config, std::int64_t dim)
+    : config_(std::move(config)), dim_(dim), attention_scaling_(attention_scaling(config_)) {
   const bool longrope = config_.rope_type == "longrope";
-  const auto half = static_cast<std::size_t>(rotary_dim / 2);
+  const auto half = static_cast<std::size_t>(rotary_dim() / 2);
   if (longrope && (config_.short_factor.size() != half || config_.long_factor.size() != half)) {
     throw FormatError(str_cat("rope_scaling: short_factor and long_factor need ", half,
                               " entries each, have ", config_.short_factor.size(), " and ",
@@ -182,13 +178,13 @@ RotaryEmbedding::RotaryEmbedding(RopeConfig config, std::int64_t rotary_dim)
 }
 
 std::vector<float> RotaryEmbedding::scaled(double theta, const std::vector<double>& factors) const {
-  std::vector<double> frequencies = base_frequencies(theta, rotary_dim_);
+  std::vector<double> frequencies = base_frequencies(theta, dim_);
   if (config_.rope_type == "linear") {
     for (double& frequency : frequencies) frequency /= config_.factor;
   } else if (config_.rope_type == "llama3") {
     scale_llama3(config_, frequencies);
   } else if (config_.rope_type == "yarn") {
-    scale_yarn(config_, rotary_dim_, frequencies);
+    scale_yarn(config_, dim_, frequencies);
   } else if (config_.rope_type == "longrope") {
     for (std::size_t i = 0; i < frequencies.size(); ++i) frequencies[i] /= factors[i];
   }
@@ -205,7 +201,7 @@ std::vector<float> RotaryEmbedding::frequencies(std::int64_t call_length, RopeSt
   state.longest_call = std::max(state.longest_call, call_length);
   if (state.longest_call <= limit) return plain_;
   const double ratio = static_cast<double>(state.longest_call) / static_cast<double>(limit);
-  const auto dims = static_cast<double>(rotary_dim_);
+  const auto dims = static_cast<double>(dim_);
   const double theta = config_.rope_theta *
                        std::pow(config_.factor * ratio - (config_.factor - 1), dims / (dims - 2));
   return scaled(theta, {});

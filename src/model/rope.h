@@ -44,6 +44,9 @@ struct RopeDefaults {
   std::string_view partial_key = "partial_rotary_factor";
   /// Phi-3's files say "su" or "yarn" for what is longrope now.
   bool all_types_are_longrope = false;
+  /// Where partial_rotary_factor leaves an odd number of entries, one more turns: those whose
+  /// modules cut heads where their tables end.
+  bool odd_turns_one_more = false;
 };
 
 /// Reads either spelling. Throws FormatError for values that make no sense, UnsupportedError for a
@@ -65,10 +68,11 @@ struct RopeState {
 /// Angles for one model. Immutable, thread-safe.
 class RotaryEmbedding {
  public:
-  /// `rotary_dim` dimensions of a head are turned; it must be even and positive.
-  RotaryEmbedding(RopeConfig config, std::int64_t rotary_dim);
+  /// Of theta^(-2i/dim), 2i < dim; `dim` is positive. yarn and longrope need an even one.
+  RotaryEmbedding(RopeConfig config, std::int64_t dim);
 
-  std::int64_t rotary_dim() const { return rotary_dim_; }
+  /// Dimensions of a head that are turned: `dim`, or one more where that is odd.
+  std::int64_t rotary_dim() const { return (dim_ + 1) / 2 * 2; }
 
   /// The longest call that longrope's short factors serve; 0 for other types.
   std::int64_t short_context() const {
@@ -87,7 +91,7 @@ class RotaryEmbedding {
   std::vector<float> scaled(double theta, const std::vector<double>& factors) const;
 
   RopeConfig config_;
-  std::int64_t rotary_dim_;
+  std::int64_t dim_;
   float attention_scaling_ = 1;
   std::vector<float> plain_;  // of calls within the original length
   std::vector<float> long_;   // longrope: of longer ones
