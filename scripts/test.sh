@@ -3,7 +3,7 @@
 # `N passed, N failed`; the exit status is 1 if anything failed.
 #
 # It counts each unit test, each whole-program test, each example, each fuzz target and each check of
-# the source as one; a build that fails counts as one failure. FUZZ_SECONDS (20) is how long each fuzz
+# the source as one; a build that fails counts as one failure. FUZZ_SECONDS (10) is how long each fuzz
 # target runs. Build folders: build/dev (everything), build/cuda (where the CUDA toolkit is: the program
 # and its tests, for one architecture; the tests skip themselves where no card is), build/asan (parsers,
 # with sanitizers, by clang) and build/examples, build/examples-cuda (against the packages that those installed).
@@ -15,7 +15,7 @@ export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 # What one build of the kernels is for; cmake/ShoehornCuda.cmake has what a release holds.
 cuda_architectures=${CUDA_ARCHITECTURES:-90a-real}
 
-fuzz_seconds=${FUZZ_SECONDS:-20}
+fuzz_seconds=${FUZZ_SECONDS:-10}
 jobs=$(nproc)
 results=build/results
 passed=0
