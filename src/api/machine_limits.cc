@@ -233,11 +233,11 @@ void measure_rates(const Checkpoint& checkpoint, const RunShape& shape, Machine&
   if (machine.disk_bytes_per_s > 0) return;
   const File* const largest = largest_file(checkpoint);
   if (largest == nullptr) return;
-  const IoMode io = choose_io(*largest, drive_choices_path());
-  if (largest->size() < io.read_bytes) return;
   // A small model is read again in every pass: its rate is not that of one burst.
   DiskProbeOptions options{.max_seconds = kDiskProbeSeconds, .least_bytes = kDiskProbeBytes};
   try {
+    const IoMode io = choose_io(*largest, drive_choices_path());
+    if (largest->size() < io.read_bytes) return;
     // Virtual and throttled drives begin with a burst, which no long run sees.
     DiskProbeOptions burst = options;
     burst.max_seconds = kDiskProbeSeconds / 2;

@@ -50,10 +50,10 @@ std::uint64_t random_below(std::uint64_t count) {
 }  // namespace
 
 DiskRate time_reads(const File& file, const IoMode& io, const TimedReads& what) {
-  if (!io.direct) file.drop_pages(what.begin, what.end - what.begin);
   HostBuffer memory(io.read_bytes * static_cast<std::size_t>(io.reads_in_flight));
   std::ranges::fill(memory.bytes(), std::byte{1});  // page faults are not the drive's
   FileReads reads(io);
+  if (!reads.is_direct(file)) file.drop_pages(what.begin, what.end - what.begin);
   std::vector<std::size_t> free;
   for (int i = 0; i < io.reads_in_flight; ++i) free.push_back(static_cast<std::size_t>(i));
   DiskRate rate;
@@ -83,7 +83,10 @@ DiskRate time_reads(const File& file, const IoMode& io, const TimedReads& what) 
   return rate;
 }
 
-DiskRate measure_disk_read(const File& file, const IoMode& io, const DiskProbeOptions& options) {
+DiskRate measure_disk_read(const File& file, const IoMode& mode, const DiskProbeOptions& options) {
+  IoMode io = mode;
+  io.read_bytes = std::min<std::size_t>(
+      io.read_bytes, whole_reads(file, kIoAlignment) * kIoAlignment);  // all of a small file
   const std::uint64_t count = whole_reads(file, io.read_bytes);
   const std::uint64_t all = count * io.read_bytes;
   const std::uint64_t bytes = std::max(std::min(all, options.max_bytes), options.least_bytes);
@@ -98,7 +101,6 @@ double measure_disk_latency(const File& file, const IoMode& io) {
   constexpr std::size_t kReadBytes = std::size_t{16} << 10;
   constexpr std::size_t kReads = 25;
   const std::uint64_t count = whole_reads(file, kReadBytes);
-  if (!io.direct) file.drop_pages(0, file.size());
   HostBuffer memory(kReadBytes);
   // As a stream does it: one thread asks, another reads.
   std::binary_semaphore asked(0);
@@ -106,6 +108,7 @@ double measure_disk_latency(const File& file, const IoMode& io) {
   std::exception_ptr error;
   std::thread reader([&] {
     FileReads reads(io);
+    if (!reads.is_direct(file)) file.drop_pages(0, file.size());
     for (std::size_t i = 0; i < kReads; ++i) {
       asked.acquire();
       try {

@@ -27,8 +27,9 @@ struct TimedReads {
   double max_seconds = 3.0;  ///< and for at most that long
 };
 
-/// Whole reads of io.read_bytes each; the page cache is emptied of the range where io goes through
-/// it. Throws FileError, at the byte that could not be read.
+/// Whole reads of io.read_bytes each; the page cache is emptied of the range where it is read
+/// through: as io says, or because direct reads are refused. Throws FileError, at the byte that
+/// could not be read.
 DiskRate time_reads(const File& file, const IoMode& io, const TimedReads& what);
 
 struct DiskProbeOptions {
@@ -39,9 +40,9 @@ struct DiskProbeOptions {
 };
 
 /// The rate of the file's drive. Starts at a random place, so that a second probe meets bytes that
-/// the storage behind a virtual drive has not just seen. Throws FileError where nothing of at least
-/// io.read_bytes can be read.
-DiskRate measure_disk_read(const File& file, const IoMode& io,
+/// the storage behind a virtual drive has not just seen; a file smaller than a read is one. Throws
+/// FileError where nothing of at least kIoAlignment can be read.
+DiskRate measure_disk_read(const File& file, const IoMode& mode,
                            const DiskProbeOptions& options = {});
 
 /// Seconds between asking another thread for a small read and having it: the median of some, one

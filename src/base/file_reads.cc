@@ -57,13 +57,17 @@ FileReads::Opened& FileReads::opened(const File& file) {
   return at->second;
 }
 
+bool FileReads::is_direct(const File& file) {
+  const Opened& found = opened(file);
+  return found.direct >= 0 && !found.refused;
+}
+
 void FileReads::start(const Read& read) {
   const std::size_t slot = free_.back();
   free_.pop_back();
   Flight& flight = flights_[slot];
   flight.read = read;
-  const Opened& file = opened(*read.file);
-  flight.direct = file.direct >= 0 && !file.refused;
+  flight.direct = is_direct(*read.file);
   flight.end = read.offset + read.bytes;
   flight.begin = flight.at = flight.direct ? rounded_down(read.offset) : read.offset;
   if (flight.direct) flight.end = rounded_down(flight.end + kIoAlignment - 1);

@@ -42,6 +42,9 @@ class FileReads {
     std::uint64_t error_offset = 0;  // in the file
   };
 
+  /// False where the file is read through the page cache, as far as its drive has said so.
+  bool is_direct(const File& file);
+
   bool full() const { return free_.empty(); }
   std::size_t in_flight() const { return flights_.size() - free_.size(); }
   /// Only while it is not full.
