@@ -51,7 +51,8 @@ endfunction()
 
 # shoehorn_tests(NAME SOURCES a_test.cc ... [LINKS ...] [LABEL label])
 #   One test program a folder, NAME_tests; it finds its data under SHOEHORN_TEST_DATA. What needs a card
-#   has the label cuda: the target cuda_checks builds it, `ctest -L cuda` runs it.
+#   has the label cuda: the target cuda_checks builds it, `ctest -L cuda` runs it. The others see no card
+#   where there is one, since their answers are the processor's, to the bit.
 function(shoehorn_tests name)
   if(NOT SHOEHORN_TESTS)
     return()
@@ -69,6 +70,8 @@ function(shoehorn_tests name)
   if(ARG_LABEL)
     set_property(TEST ${name}_tests PROPERTY LABELS ${ARG_LABEL})
     add_dependencies(${ARG_LABEL}_checks ${name}_tests)
+  else()
+    set_property(TEST ${name}_tests PROPERTY ENVIRONMENT CUDA_VISIBLE_DEVICES=)
   endif()
 endfunction()
 

@@ -41,6 +41,7 @@ need_test() {
   need_program clang-format clang-format
   need_library libgtest-dev
   need_library libgmock-dev
+  need_library libboost-context-dev
 }
 
 need_demo() {

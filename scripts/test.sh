@@ -5,8 +5,9 @@
 # It counts each unit test, each whole-program test, each example, each fuzz target and each check of
 # the source as one; a build that fails counts as one failure. FUZZ_SECONDS (10) is how long each fuzz
 # target runs. Build folders: build/dev (everything), build/cuda (where the CUDA toolkit is: the program
-# and its tests, for one architecture; the tests skip themselves where no card is), build/asan (parsers,
-# with sanitizers, by clang) and build/examples, build/examples-cuda (against the packages that those installed).
+# and its tests, for one architecture; the tests skip themselves where no card is), build/emulated (where
+# its headers are: the same tests on cards made of host memory), build/asan (parsers, with sanitizers, by
+# clang) and build/examples, build/examples-cuda (against the packages that those installed).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -163,6 +164,9 @@ elif build cuda configure_and_build cuda "shoehorn shoehorn_archive cuda_checks 
   if build examples-cuda build_examples build/examples-cuda build/cuda; then
     run_tests examples-cuda build/examples-cuda
   fi
+fi
+if find_nvcc && build emulated configure_and_build emulated cuda_checks; then
+  run_tests emulated build/emulated -L cuda
 fi
 if build asan configure_and_build asan parsers; then
   run_tests asan build/asan -L parsers

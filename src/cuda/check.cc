@@ -5,7 +5,6 @@
 #include "shoehorn/error.h"
 
 #include "base/str_cat.h"
-#include "cuda/queue.h"
 
 namespace shoehorn::cuda {
 
@@ -16,10 +15,6 @@ void check(int error, std::string_view call, int ordinal, std::size_t bytes) {
                             bytes > 0 ? str_cat(" of ", bytes, " bytes") : std::string(),
                             " failed: ", cudaGetErrorString(code), " (", cudaGetErrorName(code),
                             ")"));
-}
-
-void check_launch(const Queue& queue, std::string_view kernel) {
-  check(cudaGetLastError(), kernel, queue.ordinal());
 }
 
 }  // namespace shoehorn::cuda

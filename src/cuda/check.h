@@ -6,12 +6,7 @@
 
 namespace shoehorn::cuda {
 
-class Queue;
-
 /// `error` is a cudaError_t; 0 passes. `bytes` of an allocation or a copy, 0 for others.
 void check(int error, std::string_view call, int ordinal, std::size_t bytes = 0);
-
-/// Throws what the launch of a kernel on the queue's card met, if anything.
-void check_launch(const Queue& queue, std::string_view kernel);
 
 }  // namespace shoehorn::cuda

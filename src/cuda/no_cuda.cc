@@ -36,9 +36,6 @@ std::size_t context_bytes(int /*ordinal*/) {
 void check(int /*error*/, std::string_view /*call*/, int /*ordinal*/, std::size_t /*bytes*/) {
   refuse();
 }
-void check_launch(const Queue& /*queue*/, std::string_view /*kernel*/) {
-  refuse();
-}
 
 Queue::Queue(int /*ordinal*/) : card_(nullptr) {
   refuse();

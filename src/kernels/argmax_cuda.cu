@@ -2,9 +2,9 @@
 // host in place of a vocabulary.
 #include <algorithm>
 
-#include "cuda/check.h"
 #include "cuda/queue.h"
 #include "kernels/lanes_cuda.h"
+#include "kernels/launch_cuda.h"
 #include "kernels/ordered_cuda.h"
 #include "kernels/rows_cuda.h"
 
@@ -74,12 +74,11 @@ void argmax(const float* x, std::int64_t rows, std::int64_t width, std::int32_t*
   for (std::int64_t first = 0; first < rows; first += kMostRows) {
     const std::int64_t count = std::min(kMostRows, rows - first);
     const dim3 grid(static_cast<unsigned>(splits), static_cast<unsigned>(count));
-    best_of_runs<<<grid, kThreads, 0, queue.stream()>>>(x + first * width, width,
-                                                        best + first * splits);
+    launch_in_turn(queue, "argmax", best_of_runs, grid, kThreads, 0, x + first * width, width,
+                   best + first * splits);
   }
-  best_of_rows<<<static_cast<unsigned>(rows), kWarp, 0, queue.stream()>>>(
-      best, static_cast<int>(splits), ids);
-  check_launch(queue, "argmax");
+  launch_in_turn(queue, "argmax", best_of_rows, static_cast<unsigned>(rows), kWarp, 0, best,
+                 static_cast<int>(splits), ids);
   ctx.workspace.release(mark);
 }
 

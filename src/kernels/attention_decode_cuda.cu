@@ -16,9 +16,9 @@
 
 #include "cuda/check.h"
 #include "kernels/attention_cuda_paths.h"
+#include "kernels/instructions_cuda.h"
 #include "kernels/launch_cuda.h"
 #include "kernels/mma_cuda.h"
-#include "kernels/weight_loads_cuda.h"
 
 namespace shoehorn::cuda {
 namespace {

@@ -4,11 +4,9 @@
 // threads share the dims of the values.
 #include <algorithm>
 
-#include <cuda_runtime_api.h>
-
-#include "cuda/check.h"
 #include "kernels/attention_cuda_paths.h"
 #include "kernels/kv_rows_cuda.h"
+#include "kernels/launch_cuda.h"
 
 namespace shoehorn::cuda {
 namespace {
@@ -28,7 +26,7 @@ std::size_t shared_bytes(const AttentionJob& job) {
 template <typename T, int kRows>
 __global__ void __launch_bounds__(kThreads)
     plain(const AttentionJob job, const AttentionParts parts) {
-  extern __shared__ float plain_shared[];
+  SHOEHORN_DYNAMIC_SHARED(float, plain_shared);
   const SequenceRows sequence = job.sequences[blockIdx.z];
   const int heads = static_cast<int>(job.params.heads);
   const int d = static_cast<int>(job.head_dim);
@@ -179,9 +177,8 @@ template <typename T, int kRows>
 bool launch(const AttentionJob& job, const AttentionParts& parts, const Queue& queue) {
   const std::size_t bytes = shared_bytes<kRows>(job);
   if (bytes > queue.card().shared_bytes_per_block) return false;
-  check(cudaFuncSetAttribute(plain<T, kRows>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(bytes)),
-        "cudaFuncSetAttribute", queue.ordinal());
+  const auto kernel = plain<T, kRows>;
+  allow_shared(queue, kernel, bytes);
   const std::int64_t group = job.params.heads / job.kv_heads;
   // gridDim.z ends at 65,535.
   constexpr std::int64_t kMostSequences = 32768;
@@ -196,8 +193,7 @@ bool launch(const AttentionJob& job, const AttentionParts& parts, const Queue& q
     const dim3 grid(static_cast<unsigned>(ceil_div(job.most_rows * group, kRows)),
                     static_cast<unsigned>(job.kv_heads * parts.splits),
                     static_cast<unsigned>(some.sequence_count));
-    plain<T, kRows><<<grid, kThreads, bytes, queue.stream()>>>(some, its_parts);
-    check_launch(queue, "attention");
+    launch_in_turn(queue, "attention", kernel, grid, kThreads, bytes, some, its_parts);
   }
   return true;
 }

@@ -6,10 +6,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include <cuda_runtime_api.h>
-
-#include "cuda/check.h"
 #include "kernels/attention_cuda_paths.h"
+#include "kernels/launch_cuda.h"
 #include "kernels/mma_cuda.h"
 
 namespace shoehorn::cuda {
@@ -245,7 +243,7 @@ struct Rows {
 template <typename T, int kDims, int kValueDims, bool kHasBiases>
 __global__ void __launch_bounds__(kThreads) prefill(const AttentionJob job) {
   using L = Layout<kDims, kValueDims>;
-  extern __shared__ uint4 shared[];
+  SHOEHORN_DYNAMIC_SHARED(uint4, shared);
   const SequenceRows sequence = job.sequences[blockIdx.z];
   const int heads = static_cast<int>(job.params.heads);
   const int kv_heads = static_cast<int>(job.kv_heads);
@@ -371,9 +369,7 @@ bool launch_kernel(const AttentionJob& job, const Queue& queue) {
   constexpr std::size_t kBytes = Layout<kDims, kValueDims>::kBytes;
   if (kBytes > queue.card().shared_bytes_per_block) return false;
   const auto kernel = prefill<T, kDims, kValueDims, kHasBiases>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(kBytes)),
-        "cudaFuncSetAttribute", queue.ordinal());
+  allow_shared(queue, kernel, kBytes);
   const std::int64_t group = job.params.heads / job.kv_heads;
   const std::int64_t tiles = ceil_div(job.most_rows * group, kRows);
   // gridDim.z ends at 65,535.
@@ -385,8 +381,7 @@ bool launch_kernel(const AttentionJob& job, const Queue& queue) {
     some.sequence_count = std::min(kMostSequences, job.sequence_count - first);
     const dim3 grid(static_cast<unsigned>(tiles * job.kv_heads), 1,
                     static_cast<unsigned>(some.sequence_count));
-    kernel<<<grid, kThreads, kBytes, queue.stream()>>>(some);
-    check_launch(queue, "attention");
+    launch_in_turn(queue, "attention", kernel, grid, kThreads, kBytes, some);
   }
   return true;
 }

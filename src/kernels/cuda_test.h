@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <span>
@@ -28,6 +29,20 @@ class CudaTest : public testing::Test {
     if (found.cards.empty()) GTEST_SKIP() << "no CUDA card: " << found.why_none;
   }
 };
+
+/// Whether cards are made of host memory (src/cuda/emulated), some thousand times as slow as real
+/// ones.
+inline bool are_emulated() {
+  return cuda::find_cards().cards.front().name == "emulated card";
+}
+
+/// Whether to try the next of many alike cases: each on a card, one in `of` where cards are
+/// emulated, or each there too with SHOEHORN_EVERY_CASE=1.
+inline bool is_chosen(int of) {
+  static const bool is_every = !are_emulated() || std::getenv("SHOEHORN_EVERY_CASE") != nullptr;
+  static int next = 0;
+  return is_every || next++ % of == 0;
+}
 
 /// `count` Ts on a card, `offset` elements behind a 256-byte boundary, between guards that a kernel
 /// must leave as they are.

@@ -1,9 +1,9 @@
 #include <algorithm>
 
-#include "cuda/check.h"
 #include "kernels/decode_weight_cuda.h"
 #include "kernels/formats_cuda.h"
 #include "kernels/lanes_cuda.h"
+#include "kernels/launch_cuda.h"
 
 namespace shoehorn::cuda {
 namespace {
@@ -32,10 +32,9 @@ void run_decode(const Format& format, std::int64_t first, const std::int32_t* ro
   // A grid has a limit that no table of a model reaches; row_ids then go on, and so does `first`.
   for (std::int64_t done = 0; done < count; done += kMostBlocks) {
     const auto blocks = static_cast<unsigned>(std::min(count - done, kMostBlocks));
-    decode_values<<<blocks, kThreads, 0, queue.stream()>>>(
-        format, first + done, row_ids == nullptr ? nullptr : row_ids + done, width,
-        out + done * ldo, ldo);
-    check_launch(queue, "decode_rows");
+    launch_in_turn(queue, "decode_rows", decode_values<Format, Out>, blocks, kThreads, 0, format,
+                   first + done, row_ids == nullptr ? nullptr : row_ids + done, width,
+                   out + done * ldo, ldo);
   }
 }
 
@@ -88,9 +87,8 @@ void run_four_bit(const WeightView& weight, std::int64_t first, std::int64_t cou
   const auto blocks = static_cast<unsigned>(ceil_div(eights, kThreads));
   const auto kernel =
       weight.form.nested ? decode_four_bit_eights<Out, true> : decode_four_bit_eights<Out, false>;
-  kernel<<<blocks, kThreads, 0, queue.stream()>>>(format.at, first * k / 8, eights,
-                                                  format.block_shift, out);
-  check_launch(queue, "decode_four_bit");
+  launch_in_turn(queue, "decode_four_bit", kernel, blocks, kThreads, 0, format.at, first * k / 8,
+                 eights, format.block_shift, out);
 }
 
 template <typename Out>
@@ -130,9 +128,9 @@ void run_round(const float* x, std::int64_t rows, std::int64_t k, Out* out, std:
     return run_decode(format, 0, nullptr, rows, k, out, ldo, queue);
   }
   queue.make_current();
-  round_fours<<<static_cast<unsigned>(ceil_div(fours, kThreads)), kThreads, 0, queue.stream()>>>(
-      reinterpret_cast<const float4*>(x), fours, out);
-  check_launch(queue, "round_rows");
+  launch_in_turn(queue, "round_rows", round_fours<Out>,
+                 static_cast<unsigned>(ceil_div(fours, kThreads)), kThreads, 0,
+                 reinterpret_cast<const float4*>(x), fours, out);
 }
 
 // Calls body(out) with the type that values are stored in.

@@ -1,36 +1,17 @@
 // Rows to experts and back, and parts of rows from one layout to another, on a CUDA device.
-#include <algorithm>
-
-#include "cuda/check.h"
 #include "cuda/queue.h"
-#include "kernels/lanes_cuda.h"
+#include "kernels/each_cuda.h"
 #include "kernels/launch_cuda.h"
 #include "kernels/rows_cuda.h"
 
 namespace shoehorn::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-
-unsigned blocks_for(std::int64_t items, const Queue& queue) {
-  const std::int64_t most = std::int64_t{16} * queue.card().multiprocessors;
-  return static_cast<unsigned>(std::clamp<std::int64_t>(ceil_div(items, kThreads), 1, most));
-}
-
-// Each thread takes every so-manieth of `items`.
-template <typename Body>
-__device__ void for_items(std::int64_t items, const Body& body) {
-  const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
-  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < items; i += step) {
-    body(i);
-  }
-}
-
 __global__ void add_rows(const float* y, const std::int32_t* rows, const float* weights,
                          const std::int64_t width, const std::int64_t items, float* sum) {
   let_next_begin();
   follow();
-  for_items(items, [&](std::int64_t item) {
+  for_items(0, items, [&](std::int64_t item) {
     const std::int64_t i = item / width;
     sum[rows[i] * width + item % width] += weights[i] * y[item];
   });
@@ -40,7 +21,7 @@ __global__ void add_in_order(const float* y, const float* weights, const int cou
                              const std::int64_t width, float* sum) {
   let_next_begin();
   follow();
-  for_items(width, [&](std::int64_t d) {
+  for_items(0, width, [&](std::int64_t d) {
     float total = sum[d];
     for (int i = 0; i < count; ++i) total += weights[i] * y[i * width + d];
     sum[d] = total;
@@ -51,7 +32,7 @@ __global__ void clamp_halves(const float* both, const float limit, const float a
                              const std::int64_t items, float* gate, float* up) {
   let_next_begin();
   follow();
-  for_items(items, [&](std::int64_t i) {
+  for_items(0, items, [&](std::int64_t i) {
     const float g = both[2 * i];
     const float u = both[2 * i + 1];
     // Comparisons that keep a NaN.
@@ -65,7 +46,7 @@ __global__ void copy_parts(const float* from, const Runs source, float* to, cons
                            const std::int64_t items) {
   let_next_begin();
   follow();
-  for_items(items, [&](std::int64_t item) {
+  for_items(0, items, [&](std::int64_t item) {
     const std::int64_t run = item / count;
     const std::int64_t i = item % count;
     to[run * target.width + target.first + i] = from[run / share * source.width + source.first + i];
@@ -79,7 +60,7 @@ void add_weighted_rows(std::span<const float> y, std::span<const std::int32_t> r
   const Queue& queue = *ctx.queue;
   queue.make_current();
   const auto items = static_cast<std::int64_t>(y.size());
-  launch_following(queue, "add_weighted_rows", add_rows, blocks_for(items, queue), kThreads, 0,
+  launch_following(queue, "add_weighted_rows", add_rows, blocks_for(items, queue), kEachThreads, 0,
                    y.data(), rows.data(), weights.data(),
                    items / static_cast<std::int64_t>(rows.size()), items, sum.data());
 }
@@ -90,7 +71,7 @@ void add_weighted(std::span<const float> y, std::span<const float> weights, std:
   const Queue& queue = *ctx.queue;
   queue.make_current();
   const auto width = static_cast<std::int64_t>(sum.size());
-  launch_following(queue, "add_weighted", add_in_order, blocks_for(width, queue), kThreads, 0,
+  launch_following(queue, "add_weighted", add_in_order, blocks_for(width, queue), kEachThreads, 0,
                    y.data(), weights.data(), static_cast<int>(weights.size()), width, sum.data());
 }
 
@@ -100,7 +81,7 @@ void clamp_glu(std::span<const float> both, float limit, float alpha, std::span<
   const Queue& queue = *ctx.queue;
   queue.make_current();
   const auto items = static_cast<std::int64_t>(gate.size());
-  launch_following(queue, "clamp_glu", clamp_halves, blocks_for(items, queue), kThreads, 0,
+  launch_following(queue, "clamp_glu", clamp_halves, blocks_for(items, queue), kEachThreads, 0,
                    both.data(), limit, alpha, items, gate.data(), up.data());
 }
 
@@ -110,7 +91,7 @@ void copy_runs(std::span<const float> from, Runs source, std::span<float> to, Ru
   if (items == 0) return;
   const Queue& queue = *ctx.queue;
   queue.make_current();
-  launch_following(queue, "copy_runs", copy_parts, blocks_for(items, queue), kThreads, 0,
+  launch_following(queue, "copy_runs", copy_parts, blocks_for(items, queue), kEachThreads, 0,
                    from.data(), source, to.data(), target, count, share, items);
 }
 

@@ -1,10 +1,10 @@
 // Rows of a table, gathered by number on a CUDA device: embeddings and chosen hidden states.
 #include <algorithm>
 
-#include "cuda/check.h"
 #include "cuda/queue.h"
 #include "kernels/decode_weight_cuda.h"
 #include "kernels/lanes_cuda.h"
+#include "kernels/launch_cuda.h"
 #include "kernels/rows_cuda.h"
 
 namespace shoehorn::cuda {
@@ -57,12 +57,8 @@ void run_fetch(const std::byte* table, std::int64_t width, const std::int32_t* i
   const std::int64_t items = is_wide ? width / Pack<T>::kSize : width;
   const dim3 grid(static_cast<unsigned>(count),
                   static_cast<unsigned>(std::min<std::int64_t>(ceil_div(items, kThreads), 1024)));
-  if (is_wide) {
-    fetch<T, true><<<grid, kThreads, 0, queue.stream()>>>(table, width, ids, out);
-  } else {
-    fetch<T, false><<<grid, kThreads, 0, queue.stream()>>>(table, width, ids, out);
-  }
-  check_launch(queue, "fetch_rows");
+  launch_in_turn(queue, "fetch_rows", is_wide ? fetch<T, true> : fetch<T, false>, grid, kThreads, 0,
+                 table, width, ids, out);
 }
 
 }  // namespace

@@ -6,8 +6,8 @@
 #include <cstdint>
 
 #include "kernels/four_bit_job_cuda.h"
+#include "kernels/instructions_cuda.h"
 #include "kernels/lanes_cuda.h"
-#include "kernels/weight_loads_cuda.h"
 
 namespace shoehorn::cuda {
 
@@ -27,12 +27,6 @@ struct TileLoads {
   float scale[2][kItemSteps][2];  // absmax; nested: nested_absmax
   std::uint32_t scale_code[2][kItemSteps][2];
 };
-
-// Has an address in registers from here on, where the compiler would make it anew for each use.
-template <typename T>
-__device__ inline void keep(const T*& address) {
-  asm volatile("" : "+l"(address));
-}
 
 // An item: a group of rows among those of its block, and columns.
 struct TilePlace {

@@ -6,8 +6,8 @@
 
 #include "kernels/four_bit_job_cuda.h"
 #include "kernels/four_bit_tile_loads_cuda.h"
+#include "kernels/instructions_cuda.h"
 #include "kernels/mma_cuda.h"
-#include "kernels/shared_loads_cuda.h"
 
 namespace shoehorn::cuda {
 

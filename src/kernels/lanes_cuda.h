@@ -63,6 +63,23 @@ struct alignas(16) Pack {
   T at[kSize];
 };
 
+/// 16 bytes at any address, of which only the first `count` are read; the others are 0.
+__device__ inline uint4 gather_bytes(const void* at, std::int64_t count) {
+  std::uint32_t words[4] = {};
+#pragma unroll
+  for (int i = 0; i < 16; ++i) {
+    if (i < count) {
+      words[i / 4] |= std::uint32_t{static_cast<const std::uint8_t*>(at)[i]} << (8 * (i % 4));
+    }
+  }
+  return {words[0], words[1], words[2], words[3]};
+}
+
+/// The first multiple of `alignment`, a power of two, from an address of shared memory on.
+__device__ inline std::uint32_t aligned_address(std::uint32_t address, std::uint32_t alignment) {
+  return (address + alignment - 1) & ~(alignment - 1);
+}
+
 inline bool is_aligned(const void* address, std::size_t bytes) {
   return reinterpret_cast<std::uintptr_t>(address) % bytes == 0;
 }

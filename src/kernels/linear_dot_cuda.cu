@@ -3,8 +3,8 @@
 // lane and many of them on their way at once; x comes from the nearest cache.
 #include "cuda/check.h"
 #include "kernels/dot_parts_cuda.h"
+#include "kernels/instructions_cuda.h"
 #include "kernels/launch_cuda.h"
-#include "kernels/weight_loads_cuda.h"
 
 namespace shoehorn::cuda {
 namespace {

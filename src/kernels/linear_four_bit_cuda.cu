@@ -14,14 +14,10 @@
 #include <bit>
 #include <cassert>
 
-#include <cuda_runtime_api.h>
-
-#include "cuda/check.h"
 #include "kernels/dot_parts_cuda.h"
 #include "kernels/four_bit_job_cuda.h"
+#include "kernels/instructions_cuda.h"
 #include "kernels/launch_cuda.h"
-#include "kernels/shared_loads_cuda.h"
-#include "kernels/weight_loads_cuda.h"
 
 namespace shoehorn::cuda {
 namespace {
@@ -151,7 +147,7 @@ template <int kRows, int kOutputs, bool kNested>
 __global__ void __launch_bounds__(kThreads, 1)
     dot_four_bit(const __grid_constant__ FourBitJob job) {
   __shared__ float nested_map[256];
-  extern __shared__ __align__(128) std::byte shared[];
+  SHOEHORN_DYNAMIC_SHARED(std::byte, shared);
   let_next_begin();
   // At a multiple of its size: bits of codes are put into its address.
   const std::uint32_t table = aligned_address(shared_address(shared), kTableBytes);
@@ -263,9 +259,7 @@ void launch(FourBitJob& job, const Queue& queue) {
                                                   kRows * kCodes * sizeof(float);
   const auto kernel = dot_four_bit<kRows, kOutputs, kNested>;
   queue.make_current();
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(bytes)),
-        "cudaFuncSetAttribute", queue.ordinal(), bytes);
+  allow_shared(queue, kernel, bytes);
   const FourBitPart& last = job.parts[job.count - 1];
   launch_following(queue, "linear_four_bit", kernel,
                    static_cast<unsigned>(last.first_block + last.blocks), kThreads, bytes, job);

@@ -8,10 +8,10 @@
 #include "cuda/check.h"
 #include "kernels/dot_parts_cuda.h"
 #include "kernels/formats_cuda.h"
+#include "kernels/instructions_cuda.h"
 #include "kernels/lanes_cuda.h"
 #include "kernels/launch_cuda.h"
 #include "kernels/linear_four_bit_int8_paths.h"
-#include "kernels/weight_loads_cuda.h"
 
 namespace shoehorn::cuda {
 namespace {

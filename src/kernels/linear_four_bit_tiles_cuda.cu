@@ -19,17 +19,14 @@
 // activation(gate) · up.
 #include <algorithm>
 
-#include <cuda_runtime_api.h>
-
-#include "cuda/check.h"
 #include "kernels/activation_cuda.h"
 #include "kernels/dot_parts_cuda.h"
 #include "kernels/four_bit_job_cuda.h"
 #include "kernels/four_bit_tile_loads_cuda.h"
 #include "kernels/four_bit_tile_rows_cuda.h"
+#include "kernels/instructions_cuda.h"
 #include "kernels/launch_cuda.h"
 #include "kernels/mma_cuda.h"
-#include "kernels/shared_loads_cuda.h"
 
 namespace shoehorn::cuda {
 namespace {
@@ -196,7 +193,7 @@ __global__ void __launch_bounds__(kTileThreads, 1)
   constexpr int kWeights = kGated ? 2 : 1;
   __shared__ float nested_maps[kNested ? kWeights : 1][256];
   __shared__ float inverses[kMostDotRows];
-  extern __shared__ __align__(128) std::byte shared[];
+  SHOEHORN_DYNAMIC_SHARED(std::byte, shared);
   let_next_begin();
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -296,9 +293,7 @@ void launch(const FourBitJob& job, bool is_nested, const Queue& queue) {
                                 : dot_four_bit_tiles<kParts, kSets, false, kWhole, kGated>;
   const std::size_t bytes = shared_bytes(job.rows, job.k);
   queue.make_current();
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(bytes)),
-        "cudaFuncSetAttribute", queue.ordinal(), bytes);
+  allow_shared(queue, kernel, bytes);
   const FourBitPart& last = job.parts[job.count - 1];
   launch_following(queue, "linear_four_bit_tiles", kernel,
                    static_cast<unsigned>(last.first_block + last.blocks), kTileThreads, bytes, job);

@@ -5,9 +5,9 @@
 #include "shoehorn/error.h"
 
 #include "cuda/blas.h"
-#include "cuda/check.h"
 #include "kernels/decode_weight_cuda.h"
 #include "kernels/lanes_cuda.h"
+#include "kernels/launch_cuda.h"
 #include "kernels/linear_cuda_paths.h"
 
 namespace shoehorn::cuda {
@@ -124,9 +124,9 @@ void multiply(const LinearTask& task, const Activations& x, const Operand& opera
   if (task.bias.empty()) return;
   const std::int64_t values = x.rows * n;
   queue.make_current();
-  add_bias<<<static_cast<unsigned>(ceil_div(values, kThreads)), kThreads, 0, queue.stream()>>>(
-      task.bias.data(), n, values, task.y.data());
-  check_launch(queue, "adding a bias");
+  launch_in_turn(queue, "adding a bias", add_bias,
+                 static_cast<unsigned>(ceil_div(values, kThreads)), kThreads, 0, task.bias.data(),
+                 n, values, task.y.data());
 }
 
 }  // namespace

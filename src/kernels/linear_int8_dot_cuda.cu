@@ -7,9 +7,9 @@
 #include "base/str_cat.h"
 #include "cuda/check.h"
 #include "kernels/dot_parts_cuda.h"
+#include "kernels/instructions_cuda.h"
 #include "kernels/int8_output_cuda.h"
 #include "kernels/launch_cuda.h"
-#include "kernels/weight_loads_cuda.h"
 
 namespace shoehorn::cuda {
 namespace {

@@ -2,11 +2,10 @@
 // columns, whose number only the card knows, in tiles of 64 x 64 outputs.
 #include <algorithm>
 
-#include "cuda/check.h"
+#include "kernels/instructions_cuda.h"
 #include "kernels/int8_output_cuda.h"
 #include "kernels/lanes_cuda.h"
 #include "kernels/launch_cuda.h"
-#include "kernels/weight_loads_cuda.h"
 
 namespace shoehorn::cuda {
 namespace {
@@ -177,9 +176,9 @@ void copy_codes(const Int8Parts& parts, std::int64_t first, std::int64_t count, 
   const std::int64_t chunks = count * (ldo / 16);
   if (chunks == 0) return;
   queue.make_current();
-  copy_rows<<<static_cast<unsigned>(ceil_div(chunks, kThreads)), kThreads, 0, queue.stream()>>>(
-      parts.cb, parts.n, parts.k, first, count, out, ldo);
-  check_launch(queue, "copying int8 weights");
+  launch_in_turn(queue, "copying int8 weights", copy_rows,
+                 static_cast<unsigned>(ceil_div(chunks, kThreads)), kThreads, 0, parts.cb, parts.n,
+                 parts.k, first, count, out, ldo);
 }
 
 void int8_finish(const Int8Finish& sums, const LinearTask& task, const Activations& x,

@@ -1,8 +1,8 @@
 // Dot products with weights whose values are decoded one at a time: 8-bit floats, in tiles too,
 // 64-bit floats, GGUF blocks, and whatever the faster kernels do not take.
-#include "cuda/check.h"
 #include "kernels/dot_parts_cuda.h"
 #include "kernels/formats_cuda.h"
+#include "kernels/launch_cuda.h"
 
 namespace shoehorn::cuda {
 namespace {
@@ -44,9 +44,8 @@ void run_dot(const Format& format, const LinearTask& task, const Activations& x,
   if (parts.blocks == 0) return;
   queue.make_current();
   const auto kernel = x.rows == 1 ? dot_values<Format, 1> : dot_values<Format, kMostDotRows>;
-  kernel<<<static_cast<unsigned>(parts.blocks), kDotThreads, 0, queue.stream()>>>(
-      format, parts.at[0], x.x, static_cast<int>(x.rows), x.k, dtype);
-  check_launch(queue, "linear_dot_values");
+  launch_in_turn(queue, "linear_dot_values", kernel, static_cast<unsigned>(parts.blocks),
+                 kDotThreads, 0, format, parts.at[0], x.x, static_cast<int>(x.rows), x.k, dtype);
 }
 
 }  // namespace

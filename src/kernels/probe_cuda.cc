@@ -17,7 +17,9 @@ namespace {
 
 constexpr std::size_t kCopyBytes = std::size_t{256} << 20;
 constexpr std::size_t kLinkBytes = std::size_t{64} << 20;
-constexpr std::int64_t kMatrix = 8192;
+constexpr std::int64_t kLeastMatrix = 512;
+constexpr std::int64_t kMostMatrix = 8192;
+constexpr double kEnoughSeconds = 1e-3;  // a larger product would not run at a higher rate
 constexpr int kRepeats = 5;
 
 /// The median time of `work`, in seconds, after one run that does not count.
@@ -52,24 +54,28 @@ void fill_with_numbers(const Queue& queue, const CardMemory& memory) {
   }
 }
 
+/// Seconds of a bfloat16 product of two square matrices.
+double product_s(Queue& queue, std::int64_t side) {
+  const auto values = static_cast<std::size_t>(side * side);
+  const CardMemory x(queue.ordinal(), 2 * values);
+  const CardMemory w(queue.ordinal(), 2 * values);
+  const CardMemory y(queue.ordinal(), 4 * values);
+  fill_with_numbers(queue, x);
+  fill_with_numbers(queue, w);
+  const MatrixProduct product{
+      .rows = side, .n = side, .k = side, .x = x.data(), .w = w.data(), .y = y.data(), .ldy = side};
+  return median_s(queue, [&] { queue.blas().product(DType::kBF16, product); });
+}
+
 double measure_products(Queue& queue) {
   try {
-    Blas& blas = queue.blas();
-    constexpr auto kBytes = static_cast<std::size_t>(kMatrix * kMatrix);
-    const CardMemory x(queue.ordinal(), 2 * kBytes);
-    const CardMemory w(queue.ordinal(), 2 * kBytes);
-    const CardMemory y(queue.ordinal(), 4 * kBytes);
-    fill_with_numbers(queue, x);
-    fill_with_numbers(queue, w);
-    const MatrixProduct product{.rows = kMatrix,
-                                .n = kMatrix,
-                                .k = kMatrix,
-                                .x = x.data(),
-                                .w = w.data(),
-                                .y = y.data(),
-                                .ldy = kMatrix};
-    const double seconds = median_s(queue, [&] { blas.product(DType::kBF16, product); });
-    return 2.0 * kMatrix * kMatrix * kMatrix / seconds;
+    for (std::int64_t side = kLeastMatrix;; side *= 2) {
+      const double seconds = product_s(queue, side);
+      if (side == kMostMatrix || seconds >= kEnoughSeconds) {
+        const auto length = static_cast<double>(side);
+        return 2 * length * length * length / seconds;
+      }
+    }
   } catch (const DeviceError&) {
     return 0;  // no library, or no room: the plan assumes a usual card's
   }

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cassert>
 
-#include "cuda/check.h"
 #include "cuda/memory.h"
 #include "cuda/queue.h"
 #include "kernels/lanes_cuda.h"
+#include "kernels/launch_cuda.h"
 #include "kernels/ordered_cuda.h"
 #include "kernels/sample_cuda.h"
 
@@ -191,12 +191,11 @@ void top_k(const float* x, std::int64_t rows, std::int64_t width, std::int64_t k
   for (std::int64_t first = 0; first < rows; first += kMostRows) {
     const std::int64_t count = std::min(kMostRows, rows - first);
     const dim3 grid(static_cast<unsigned>(runs), static_cast<unsigned>(count));
-    select_from_runs<<<grid, kThreads, 0, queue.stream()>>>(
-        x + first * width, width, static_cast<int>(k), found + first * runs * k);
+    launch_in_turn(queue, "top_k", select_from_runs, grid, kThreads, 0, x + first * width, width,
+                   static_cast<int>(k), found + first * runs * k);
   }
-  select_from_found<<<static_cast<unsigned>(rows), kThreads, 0, queue.stream()>>>(
-      found, runs * k, x, width, static_cast<int>(k), values, ids);
-  check_launch(queue, "top_k");
+  launch_in_turn(queue, "top_k", select_from_found, static_cast<unsigned>(rows), kThreads, 0, found,
+                 runs * k, x, width, static_cast<int>(k), values, ids);
   ctx.workspace.release(mark);
 }
 
@@ -212,9 +211,8 @@ void apply_repetition_penalty(const float* x, std::int64_t rows, std::int64_t wi
   const Queue& queue = *ctx.queue;
   queue.make_current();
   copy_async(queue, out, x, static_cast<std::size_t>(rows * width) * sizeof(float));
-  penalize<<<static_cast<unsigned>(rows), kThreads, 0, queue.stream()>>>(x, width, penalized, ids,
-                                                                         out);
-  check_launch(queue, "apply_repetition_penalty");
+  launch_in_turn(queue, "apply_repetition_penalty", penalize, static_cast<unsigned>(rows), kThreads,
+                 0, x, width, penalized, ids, out);
 }
 
 }  // namespace shoehorn::cuda
