@@ -1,6 +1,5 @@
 // LoRA adapters with whole models, held against PEFT (tests/parity/record_adapters.py).
 
-#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -11,62 +10,13 @@
 
 #include "shoehorn/shoehorn.h"
 
-#include "checkpoint/checkpoint.h"
+#include "adapter_golden.h"
 #include "checkpoint/testing_files.h"
-#include "quantized_golden.h"
 
 namespace shoehorn {
 namespace {
 
-namespace fs = std::filesystem;
 using ::testing::HasSubstr;
-
-const fs::path kData = SHOEHORN_TEST_DATA;
-const fs::path kAdapters = kData / "adapters";
-const std::string kBase = (kData / "models" / "llama-tied-bias").string();
-
-struct Recorded {
-  std::vector<std::int32_t> ids;
-  std::vector<float> logits;
-};
-
-Recorded recorded(const std::string& name) {
-  const Checkpoint file = open_checkpoint(kAdapters / "goldens.safetensors");
-  Recorded result;
-  std::vector<std::int64_t> ids(static_cast<std::size_t>(file.at("input_ids").shape.elements()));
-  file.read(file.at("input_ids"), std::as_writable_bytes(std::span(ids)));
-  result.ids.assign(ids.begin(), ids.end());
-  result.logits.resize(static_cast<std::size_t>(file.at(name).shape.elements()));
-  file.read(file.at(name), std::as_writable_bytes(std::span(result.logits)));
-  return result;
-}
-
-AdapterOptions adapter(const std::string& name, double scale = 1) {
-  return {.path = kAdapters / name, .scale = scale};
-}
-
-std::vector<float> logits(const std::string& base, const std::vector<AdapterOptions>& adapters,
-                          LoadOptions options = {.device_map = "cpu"}) {
-  options.adapters = adapters;
-  const std::vector<std::int32_t> ids = recorded("base").ids;
-  LogitsRequest request;
-  request.batch = 1;
-  request.length = static_cast<std::int64_t>(ids.size());
-  request.input_ids = ids;
-  return from_pretrained(base, options).logits(request);
-}
-
-/// The largest difference, relative to the largest recorded logit.
-double distance(const std::vector<float>& got, const std::vector<float>& want) {
-  EXPECT_EQ(got.size(), want.size());
-  double difference = 0;
-  double largest = 0;
-  for (std::size_t i = 0; i < want.size(); ++i) {
-    difference = std::max(difference, std::abs(static_cast<double>(got[i]) - want[i]));
-    largest = std::max(largest, std::abs(static_cast<double>(want[i])));
-  }
-  return difference / largest;
-}
 
 constexpr double kTolerance = 5e-5;  // float32 in another order of summation
 
@@ -100,27 +50,7 @@ TEST(Adapter, GivesTheSameBitsOnAnyDeviceMap) {
 }
 
 TEST(Adapter, LeavesQuantizedWeightsAsTheyAre) {
-  const fs::path lora = kData / "quantized" / "bnb-tiny-nf4-dq-lora";
-  const Checkpoint file = open_checkpoint(lora / "logits.safetensors");
-  LoadOptions options;
-  options.device_map = "cpu";
-  options.dtype = "float32";
-  options.kv_dtype = "float32";
-  options.adapters = {{.path = lora}};
-  BitsAndBytesConfig compute;
-  compute.bnb_4bit_compute_dtype = "float32";
-  options.quantization_config = compute;
-  const Model model = from_pretrained(model_path("bnb-tiny-nf4-dq"), options);
-  const TensorInfo& ids = file.at("input_ids");
-  std::vector<std::int64_t> wide(static_cast<std::size_t>(ids.shape.elements()));
-  file.read(ids, std::as_writable_bytes(std::span(wide)));
-  LogitsRequest request;
-  request.batch = ids.shape[0];
-  request.length = ids.shape[1];
-  request.input_ids.assign(wide.begin(), wide.end());
-  std::vector<float> want(static_cast<std::size_t>(file.at("logits_f32").shape.elements()));
-  file.read(file.at("logits_f32"), std::as_writable_bytes(std::span(want)));
-  EXPECT_LT(distance(model.logits(request), want), 1e-4);
+  EXPECT_LT(distance_beside_nf4("cpu"), 1e-4);
 }
 
 TEST(Adapter, IsMergedByConvert) {

@@ -119,7 +119,7 @@ class Model {
   Session new_session(std::int64_t capacity = 0) const;
 
   /// Writes the keys and values that `session` holds, those of `ids`, as a file for load_session:
-  /// a prompt cache. Throws FileError, UnsupportedError where they lie on a CUDA device.
+  /// a prompt cache. Throws FileError.
   void save_session(const std::filesystem::path& path, const Session& session,
                     std::span<const std::int32_t> ids) const;
   /// The session then holds what such a file does, as much as it has room for; returns the ids.

@@ -56,20 +56,6 @@ std::string adapters_key(const std::vector<AdapterOptions>& adapters) {
   return key;
 }
 
-/// Adapters are added by the host's kernels.
-void require_host_routes(const OpenedModel& opened, const std::vector<Route>& routes) {
-  if (!opened.adapters) return;
-  for (const Route& route : routes) {
-    for (const Device device : route.group_devices) {
-      if (device.kind != DeviceKind::kCuda) continue;
-      throw UnsupportedError(str_cat(
-          "adapters are not added on CUDA devices, and the plan computes on ", to_string(device),
-          ": `shoehorn convert MODEL OUT --adapter DIR` merges them "
-          "into the weights, --device-map cpu adds them"));
-    }
-  }
-}
-
 ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
   const RunShape& shape = prepared.shape;
   ModelParts parts;
@@ -108,7 +94,6 @@ ModelParts model_parts(PreparedModel& prepared, const LoadOptions& options) {
       options.on_progress("loading", done, total);
     };
   }
-  require_host_routes(prepared.opened, parts.routes);
   parts.adapters = std::move(prepared.opened.adapters);
   parts.checkpoint = std::move(prepared.opened.checkpoint);
   parts.architecture = std::move(prepared.opened.architecture);

@@ -187,7 +187,10 @@ Machine machine_limits(const LoadOptions& options, const OpenedModel& opened, Ru
   }
   if (!card_limits.empty()) set_card_shape(opened, card_limits, shape);
   for (auto& [key, device] : machine.devices) {
-    if (is_card(key)) device.workspace_bytes = shape.card_workspace_bytes;
+    if (is_card(key)) {
+      device.workspace_bytes = shape.card_workspace_bytes;
+      if (opened.adapters) device.workspace_bytes += opened.adapters->card_bytes();
+    }
     // Last: the driver has taken of the host what it takes.
     if (key.is_cpu()) {
       device.workspace_bytes = shape.workspace_bytes;

@@ -380,6 +380,9 @@ void set_card_shape(const OpenedModel& opened, const std::vector<std::size_t>& l
     shape.card_rows = std::max(rows, shape.max_batch);
     shape.card_workspace_bytes = card_workspace_bytes(
         *opened.architecture, shape.card_rows, shape.max_batch, shape.max_context, shape.kv_dtype);
+    if (opened.adapters) {
+      shape.card_workspace_bytes += opened.adapters->workspace_bytes(shape.card_rows);
+    }
     if (rows <= kLeastRows || shape.card_workspace_bytes <= smallest / kLimitParts) break;
   }
   // The CPU holds the rows where it looks up the embedding, and attends where caches are its own.

@@ -9,7 +9,6 @@
 #include "api/session_impl.h"
 #include "base/digest.h"
 #include "base/str_cat.h"
-#include "model/kv_file.h"
 
 namespace shoehorn {
 namespace {
@@ -27,8 +26,25 @@ void describe(const WeightSpec& weight, const Checkpoint& checkpoint, BlockHash&
   hash.update(std::as_bytes(std::span(text)));
 }
 
-/// Text that differs where a position's keys or values may. Where the weights live does not count:
-/// every map gives the same values.
+/// The groups that CUDA devices compute, whose sums are not the host's: a line for each route, with
+/// a 1 for each of them; empty where there are none.
+std::string groups_on_cards(const std::vector<Route>& routes) {
+  std::string text;
+  bool is_any = false;
+  for (const Route& route : routes) {
+    text += str_cat("cards to ", route.most_rows, " ");
+    for (const Device device : route.group_devices) {
+      const bool is_card = device.kind == DeviceKind::kCuda;
+      is_any |= is_card;
+      text += is_card ? '1' : '0';
+    }
+    text += '\n';
+  }
+  return is_any ? text : std::string();
+}
+
+/// Text that differs where a position's keys or values may. Where the weights live does not count
+/// without CUDA devices: every map gives the same values then.
 std::string session_key(const LoadedModel& loaded, const RunShape& shape,
                         const std::string& adapters) {
   const Checkpoint& checkpoint = loaded.checkpoint();
@@ -44,7 +60,8 @@ std::string session_key(const LoadedModel& loaded, const RunShape& shape,
   Sha256 config;
   config.update(std::as_bytes(std::span(checkpoint.config_json())));
   return str_cat("weights ", weights.hex_digest(), "\nconfig ", config.hex_digest(), "\nkv ",
-                 to_string(shape.kv_dtype), "\nisa ", to_string(shape.isa), "\n", adapters);
+                 to_string(shape.kv_dtype), "\nisa ", to_string(shape.isa), "\n", adapters,
+                 groups_on_cards(loaded.routes()));
 }
 
 }  // namespace
@@ -57,16 +74,16 @@ void Model::save_session(const std::filesystem::path& path, const Session& sessi
     throw ArgumentError(
         str_cat("the session holds ", session.position(), " positions, not ", ids.size()));
   }
-  write_kv_file(path, session_key(*impl_->loaded, impl_->shape, impl_->adapters_key), ids,
-                *impl.kv);
+  impl_->loaded->write_kv(path, session_key(*impl_->loaded, impl_->shape, impl_->adapters_key), ids,
+                          *impl.kv);
 }
 
 std::vector<std::int32_t> Model::load_session(const std::filesystem::path& path,
                                               Session& session) const {
   Session::Impl& impl = *session.impl_;
   if (impl.model != impl_->loaded.get()) throw ArgumentError("the session is another model's");
-  return read_kv_file(path, session_key(*impl_->loaded, impl_->shape, impl_->adapters_key),
-                      vocab_size(), *impl.kv);
+  return impl_->loaded->read_kv(
+      path, session_key(*impl_->loaded, impl_->shape, impl_->adapters_key), *impl.kv);
 }
 
 }  // namespace shoehorn

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <mutex>
 #include <vector>
 
 #include "shoehorn/error.h"
@@ -81,9 +83,7 @@ double measure_products(Queue& queue) {
   }
 }
 
-}  // namespace
-
-CardRates measure_card_rates(int ordinal) {
+CardRates measure(int ordinal) {
   Queue queue(ordinal);
   queue.make_current();
   CardRates rates;
@@ -103,6 +103,16 @@ CardRates measure_card_rates(int ordinal) {
   }
   rates.bf16_flops = measure_products(queue);
   return rates;
+}
+
+}  // namespace
+
+CardRates measure_card_rates(int ordinal) {
+  static std::mutex mutex;
+  static std::map<int, CardRates> measured;
+  const std::lock_guard lock(mutex);
+  if (const auto known = measured.find(ordinal); known != measured.end()) return known->second;
+  return measured[ordinal] = measure(ordinal);
 }
 
 }  // namespace shoehorn::cuda

@@ -11,7 +11,7 @@ struct CardRates {
 };
 
 /// Takes about a quarter of a second and, while it runs, 0.6 GiB of the card, less where less is
-/// free. Throws DeviceError.
+/// free; later calls get the same answer. Thread-safe. Throws DeviceError.
 CardRates measure_card_rates(int ordinal);
 
 }  // namespace shoehorn::cuda

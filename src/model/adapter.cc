@@ -6,6 +6,7 @@
 
 #include "base/str_cat.h"
 #include "kernels/linear.h"
+#include "model/runtime.h"
 #include "weights/tensor_reader.h"
 
 namespace shoehorn {
@@ -24,8 +25,25 @@ void scale_by(double scale, std::vector<float>& values) {
   for (float& value : values) value = static_cast<float>(static_cast<double>(value) * scale);
 }
 
-WeightView view_of(const std::vector<float>& values, const Shape& shape) {
-  return {WeightForm{}, shape, reinterpret_cast<const std::byte*>(values.data()), Device{}};
+WeightView view_of(const float* values, const Shape& shape, Device device) {
+  return {WeightForm{}, shape, reinterpret_cast<const std::byte*>(values), device};
+}
+
+constexpr std::size_t kCardAlignment = 256;
+
+/// Of some floats on a card.
+std::size_t aligned_bytes(std::size_t floats) {
+  return (floats * sizeof(float) + kCardAlignment - 1) / kCardAlignment * kCardAlignment;
+}
+
+std::size_t card_bytes_of(const LowRankUpdate& update) {
+  std::size_t bytes = 0;
+  for (const LowRankUpdate::Term& term : update.terms) {
+    for (const auto* const values : {&term.a, &term.b, &term.bias}) {
+      bytes += aligned_bytes(values->size());
+    }
+  }
+  return bytes;
 }
 
 /// The path of the weight that an adapter's module has in the model; empty where it has none.
@@ -74,9 +92,10 @@ AdapterSet::AdapterSet(const std::vector<ScaledAdapter>& adapters, const Resolve
     }
   }
   for (auto& [path, update] : updates_) {
-    for (LowRankUpdate::Term& term : update.terms) {
-      term.a_view = view_of(term.a, Shape{term.rank, update.shape[1]});
-      term.b_view = view_of(term.b, Shape{update.shape[0], term.rank});
+    for (const LowRankUpdate::Term& term : update.terms) {
+      on_host_[&update].push_back(
+          {view_of(term.a.data(), Shape{term.rank, update.shape[1]}, Device{}),
+           view_of(term.b.data(), Shape{update.shape[0], term.rank}, Device{}), term.bias});
     }
     for (std::size_t g = 0; g < model.groups.size(); ++g) {
       const std::vector<std::string>& names = model.groups[g].weights;
@@ -90,6 +109,46 @@ AdapterSet::AdapterSet(const std::vector<ScaledAdapter>& adapters, const Resolve
 std::size_t AdapterSet::workspace_bytes(std::int64_t rows) const {
   constexpr std::size_t kAlignment = 64;
   return static_cast<std::size_t>(rows * largest_rank_) * sizeof(float) + kAlignment;
+}
+
+std::size_t AdapterSet::card_bytes() const {
+  std::size_t bytes = 0;
+  for (const auto& [path, update] : updates_) bytes += card_bytes_of(update);
+  return bytes;
+}
+
+void AdapterSet::copy_to(Device card, const std::vector<bool>& groups, DeviceMemory& memory,
+                         Runtime& runtime) {
+  std::vector<const LowRankUpdate*> wanted;
+  std::size_t bytes = 0;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    for (const Place& place : groups_[g]) {
+      // Of tied weights one update has two places.
+      if (!groups[g] || std::ranges::find(wanted, place.update) != wanted.end()) continue;
+      wanted.push_back(place.update);
+      bytes += card_bytes_of(*place.update);
+    }
+  }
+  OnCard& there = on_cards_.emplace_back();
+  there.device = card;
+  there.memory = memory.allocate(card, bytes, "the adapters");
+  std::byte* at = there.memory.data();
+  const auto copied = [&](const std::vector<float>& values) {
+    auto* const copy = reinterpret_cast<float*>(at);
+    runtime.copy(card, copy, Device{}, values.data(), values.size() * sizeof(float));
+    at += aligned_bytes(values.size());
+    return copy;
+  };
+  for (const LowRankUpdate* const update : wanted) {
+    for (const LowRankUpdate::Term& term : update->terms) {
+      const float* const a = copied(term.a);
+      const float* const b = copied(term.b);
+      const float* const bias = copied(term.bias);
+      there.terms[update].push_back({view_of(a, Shape{term.rank, update->shape[1]}, card),
+                                     view_of(b, Shape{update->shape[0], term.rank}, card),
+                                     std::span(bias, term.bias.size())});
+    }
+  }
 }
 
 const LowRankUpdate* AdapterSet::find(std::string_view path) const {
@@ -115,15 +174,18 @@ void AdapterSet::end_group() {
 }
 
 void AdapterSet::add_to(std::span<float> y, const WeightView& weight, std::span<const float> x,
-                        std::int64_t rows, ExecContext& ctx) {
+                        std::int64_t rows, Device device, ExecContext& ctx) {
   const auto bound = std::ranges::find(bound_, weight.data, &Bound::data);
   if (bound == bound_.end() || !(bound->update->shape == weight.shape)) return;
   bound->applied = true;
   const std::size_t mark = ctx.workspace.mark();
-  for (const LowRankUpdate::Term& term : bound->update->terms) {
-    const auto narrow = ctx.workspace.take<float>(static_cast<std::size_t>(rows * term.rank));
-    linear(term.a_view, {}, x, rows, narrow, ctx);
-    const LinearTask task{.weight = &term.b_view, .bias = term.bias, .y = y, .accumulate = true};
+  const auto card = std::ranges::find(on_cards_, device, &OnCard::device);
+  const auto& terms = card != on_cards_.end() ? card->terms : on_host_;
+  for (const TermView& term : terms.at(bound->update)) {
+    const std::int64_t rank = term.a.shape[0];
+    const auto narrow = ctx.workspace.take<float>(static_cast<std::size_t>(rows * rank));
+    linear(term.a, {}, x, rows, narrow, ctx);
+    const LinearTask task{.weight = &term.b, .bias = term.bias, .y = y, .accumulate = true};
     linear_many({&task, 1}, narrow, rows, ctx);
     ctx.workspace.release(mark);
   }

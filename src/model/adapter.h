@@ -16,9 +16,12 @@
 #include "kernels/exec_context.h"
 #include "model/weight_plan.h"
 #include "quant/weight_form.h"
+#include "weights/device_memory.h"
 #include "weights/weight_store.h"
 
 namespace shoehorn {
+
+class Runtime;
 
 struct ScaledAdapter {
   std::shared_ptr<const PeftAdapter> adapter;  // shared with whoever opened it
@@ -32,8 +35,6 @@ struct LowRankUpdate {
     std::vector<float> a;     // [rank, K]
     std::vector<float> b;     // [N, rank], scale included
     std::vector<float> bias;  // [N], scale included; or empty
-    WeightView a_view;
-    WeightView b_view;
   };
   std::string path;  // of the weight
   Shape shape;
@@ -52,6 +53,12 @@ class AdapterSet {
   std::int64_t largest_rank() const { return largest_rank_; }
   /// Workspace that a pass of `rows` rows takes for them.
   std::size_t workspace_bytes(std::int64_t rows) const;
+  /// What copy_to() takes of a CUDA device that computes every group.
+  std::size_t card_bytes() const;
+  /// Copies what is added in the groups that a CUDA device computes to its memory. Throws
+  /// DeviceError.
+  void copy_to(Device card, const std::vector<bool>& groups, DeviceMemory& memory,
+               Runtime& runtime);
   /// Null where the weight stays as it is.
   const LowRankUpdate* find(std::string_view path) const;
 
@@ -61,9 +68,9 @@ class AdapterSet {
   /// multiplies that weight in another way than by project().
   void end_group();
   /// Adds what belongs to `weight`, if anything does: y[rows, N] += scale · (x[rows, K] Aᵀ Bᵀ +
-  /// bias).
+  /// bias). x and y are on `device`, of which `ctx` is.
   void add_to(std::span<float> y, const WeightView& weight, std::span<const float> x,
-              std::int64_t rows, ExecContext& ctx);
+              std::int64_t rows, Device device, ExecContext& ctx);
 
  private:
   struct Bound {
@@ -76,7 +83,22 @@ class AdapterSet {
     const LowRankUpdate* update = nullptr;
   };
 
+  /// A term where it is multiplied.
+  struct TermView {
+    WeightView a;
+    WeightView b;
+    std::span<const float> bias;
+  };
+  /// The terms of a CUDA device, in its memory.
+  struct OnCard {
+    Device device;
+    DeviceBuffer memory;
+    std::map<const LowRankUpdate*, std::vector<TermView>> terms;
+  };
+
   std::map<std::string, LowRankUpdate, std::less<>> updates_;  // by path; they stay where they are
+  std::map<const LowRankUpdate*, std::vector<TermView>> on_host_;
+  std::vector<OnCard> on_cards_;
   std::vector<std::vector<Place>> groups_;
   std::vector<Bound> bound_;
   std::int64_t largest_rank_ = 0;

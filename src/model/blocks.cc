@@ -90,7 +90,7 @@ void project(std::span<const Projection> projections, std::span<const float> x, 
   if (AdapterSet* const adapters = runtime.adapters()) {
     // On the device of the activations whatever the weight's: the same sums on any map.
     for (const Projection& projection : projections) {
-      adapters->add_to(projection.y, *projection.weight, x, rows, ctx);
+      adapters->add_to(projection.y, *projection.weight, x, rows, device, ctx);
     }
   }
 }

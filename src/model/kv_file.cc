@@ -1,6 +1,7 @@
 #include "model/kv_file.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cassert>
 #include <string>
@@ -11,6 +12,7 @@
 #include "base/file.h"
 #include "base/str_cat.h"
 #include "base/written_file.h"
+#include "kernels/kv_rows.h"
 
 namespace shoehorn {
 namespace {
@@ -33,35 +35,19 @@ struct Half {
   std::int64_t capacity = 0;
   std::size_t row_bytes = 0;
 
-  std::span<std::byte> rows(std::int64_t head, std::int64_t count) const {
-    const auto begin = static_cast<std::size_t>(head * capacity) * row_bytes;
-    return {data + begin, static_cast<std::size_t>(count) * row_bytes};
+  std::byte* head(std::int64_t index) const {
+    return data + static_cast<std::size_t>(index * capacity) * row_bytes;
+  }
+  std::size_t bytes_of(std::int64_t rows) const {
+    return static_cast<std::size_t>(rows) * row_bytes;
   }
 };
 
-std::vector<Half> halves_of(KvCache& kv, const std::filesystem::path& path) {
-  std::vector<Half> halves;
-  for (std::int64_t i = 0; i < static_cast<std::int64_t>(kv.layers()); ++i) {
-    if (kv.device(i).kind == DeviceKind::kCuda) {
-      throw UnsupportedError(str_cat(path.string(),
-                                     ": a prompt cache is of keys and values in host memory; those "
-                                     "of a CUDA device are not saved"));
-    }
-    const KvCacheView view = kv.layer(i);
-    const bool plain =
-        view.dtype == DType::kF32 || view.dtype == DType::kF16 || view.dtype == DType::kBF16;
-    if (!plain) {
-      throw UnsupportedError(str_cat(path.string(), ": a prompt cache holds keys and values of ",
-                                     "float32, float16 or bfloat16 (--kv-dtype), not of ",
-                                     to_string(view.dtype)));
-    }
-    const auto row_bytes = [&](std::int64_t width) {
-      return packed_bytes(view.dtype, width).value();
-    };
-    halves.push_back({view.keys, view.kv_heads, view.capacity, row_bytes(view.head_dim)});
-    halves.push_back({view.values, view.kv_heads, view.capacity, row_bytes(view.value_width())});
-  }
-  return halves;
+/// Keys, values.
+std::array<Half, 2> halves_of(const KvCacheView& view) {
+  return {Half{view.keys, view.kv_heads, view.capacity, kv_row_bytes(view.dtype, view.head_dim)},
+          Half{view.values, view.kv_heads, view.capacity,
+               kv_row_bytes(view.dtype, view.value_width())}};
 }
 
 class Writer {
@@ -151,20 +137,29 @@ std::vector<std::int32_t> read_ids(Reader& reader, std::int64_t vocab_size) {
   return ids;
 }
 
-void read_all(Reader& reader, const std::vector<Half>& halves, std::int64_t stored, KvCache& kv) {
+void read_all(Reader& reader, std::int64_t stored, KvCache& kv, Runtime& runtime) {
   const std::int64_t taken = std::min(stored, kv.capacity());
+  const auto layers = static_cast<std::int64_t>(kv.layers());
   std::uint64_t expected = kDigestBytes;
-  for (const Half& half : halves) {
-    // Neither can overflow: the ids of as many positions lie in the same file.
-    expected += static_cast<std::uint64_t>(half.heads) * static_cast<std::uint64_t>(stored) *
-                half.row_bytes;
+  for (std::int64_t layer = 0; layer < layers; ++layer) {
+    for (const Half& half : halves_of(kv.layer(layer))) {
+      // Neither can overflow: the ids of as many positions lie in the same file.
+      expected += static_cast<std::uint64_t>(half.heads) * static_cast<std::uint64_t>(stored) *
+                  half.row_bytes;
+    }
   }
   if (reader.left() != expected) reader.fail("has another length than it says");
-  for (const Half& half : halves) {
-    for (std::int64_t head = 0; head < half.heads; ++head) {
-      reader.get(half.rows(head, taken));
-      reader.skip(static_cast<std::size_t>(stored - taken) * half.row_bytes);
+  std::vector<std::byte> rows;
+  for (std::int64_t layer = 0; layer < layers; ++layer) {
+    for (const Half& half : halves_of(kv.load(layer, 0))) {
+      rows.resize(half.bytes_of(taken));
+      for (std::int64_t head = 0; head < half.heads; ++head) {
+        reader.get(rows);
+        reader.skip(half.bytes_of(stored - taken));
+        runtime.copy(kv.device(layer), half.head(head), Device{}, rows.data(), rows.size());
+      }
     }
+    kv.store(layer, 0, taken);
   }
   reader.check_digest();
   kv.advance(taken);
@@ -173,9 +168,8 @@ void read_all(Reader& reader, const std::vector<Half>& halves, std::int64_t stor
 }  // namespace
 
 void write_kv_file(const std::filesystem::path& path, std::string_view key,
-                   std::span<const std::int32_t> ids, KvCache& kv) {
+                   std::span<const std::int32_t> ids, KvCache& kv, Runtime& runtime) {
   assert(static_cast<std::int64_t>(ids.size()) == kv.length() && key.size() <= kMaxKeyBytes);
-  const std::vector<Half> halves = halves_of(kv, path);
   Writer writer(path);
   writer.put(std::as_bytes(std::span(kMagic)));
   writer.put(bytes_of(std::uint64_t{key.size()}));
@@ -183,18 +177,22 @@ void write_kv_file(const std::filesystem::path& path, std::string_view key,
   writer.put(bytes_of(std::uint64_t{ids.size()}));
   writer.put(std::as_bytes(ids));
   writer.put(bytes_of(kv.rope_state().longest_call));
-  for (const Half& half : halves) {
-    for (std::int64_t head = 0; head < half.heads; ++head) {
-      writer.put(half.rows(head, kv.length()));
+  std::vector<std::byte> rows;
+  for (std::int64_t layer = 0; layer < static_cast<std::int64_t>(kv.layers()); ++layer) {
+    for (const Half& half : halves_of(kv.load(layer, kv.length()))) {
+      rows.resize(half.bytes_of(kv.length()));
+      for (std::int64_t head = 0; head < half.heads; ++head) {
+        runtime.copy(Device{}, rows.data(), kv.device(layer), half.head(head), rows.size());
+        writer.put(rows);
+      }
     }
   }
   writer.finish();
 }
 
 std::vector<std::int32_t> read_kv_file(const std::filesystem::path& path, std::string_view key,
-                                       std::int64_t vocab_size, KvCache& kv) {
+                                       std::int64_t vocab_size, KvCache& kv, Runtime& runtime) {
   kv.truncate(0);
-  const std::vector<Half> halves = halves_of(kv, path);
   Reader reader(path);
   check_key(reader, key, path);
   std::vector<std::int32_t> ids = read_ids(reader, vocab_size);
@@ -202,7 +200,7 @@ std::vector<std::int32_t> read_kv_file(const std::filesystem::path& path, std::s
   if (longest_call < 0 || longest_call > (std::int64_t{1} << 32)) {
     reader.fail("is no prompt cache that can be read");
   }
-  read_all(reader, halves, static_cast<std::int64_t>(ids.size()), kv);
+  read_all(reader, static_cast<std::int64_t>(ids.size()), kv, runtime);
   kv.rope_state().longest_call = longest_call;
   ids.resize(static_cast<std::size_t>(kv.length()));
   return ids;

@@ -17,20 +17,19 @@
 #include <vector>
 
 #include "model/kv_cache.h"
+#include "model/runtime.h"
 
 namespace shoehorn {
 
 /// Writes what `kv` holds: the keys and values of `ids`, kv.length() of them. `key` is text of all
-/// that they depend on. The file appears when it is complete. Throws FileError, UnsupportedError
-/// where layers lie on a CUDA device.
+/// that they depend on. The file appears when it is complete. Throws FileError.
 void write_kv_file(const std::filesystem::path& path, std::string_view key,
-                   std::span<const std::int32_t> ids, KvCache& kv);
+                   std::span<const std::int32_t> ids, KvCache& kv, Runtime& runtime);
 
 /// Fills `kv` with what such a file holds, as much as it has room for, and returns the ids of its
 /// positions. Where it throws, `kv` is empty. Throws FileError, FormatError for a file that is none
-/// or is damaged, UnsupportedError where it was written with another `key` or layers lie on a CUDA
-/// device.
+/// or is damaged, UnsupportedError where it was written with another `key`.
 std::vector<std::int32_t> read_kv_file(const std::filesystem::path& path, std::string_view key,
-                                       std::int64_t vocab_size, KvCache& kv);
+                                       std::int64_t vocab_size, KvCache& kv, Runtime& runtime);
 
 }  // namespace shoehorn

@@ -10,6 +10,7 @@
 
 #include "shoehorn/error.h"
 
+#include "checkpoint/testing_files.h"
 #include "model/testing_model.h"
 
 namespace shoehorn {
@@ -88,6 +89,43 @@ TEST(KvSpill, KeepsSequencesApart) {
   const auto want = together(*load(0));
   EXPECT_EQ(together(*load(1)), want);
   EXPECT_EQ(together(*load(100)), want);
+}
+
+// Written where caches are in memory, on disk, or both, and read there.
+TEST(KvSpill, FilesOfCachesAreTheSame) {
+  const testing::TempFolder folder;
+  const auto ids = some_ids(11);
+  const auto next = some_ids(12).back();
+  std::vector<std::int32_t> positions(12);
+  std::iota(positions.begin(), positions.end(), 0);
+  const auto run = [&](const LoadedModel& model, KvCache& kv, std::span<const std::int32_t> some) {
+    const auto from = static_cast<std::size_t>(kv.length());
+    const BatchSequence sequence{
+        .ids = some,
+        .positions = std::span(positions).subspan(from, some.size()),
+        .kv = &kv,
+        .call_length = kv.length() + static_cast<std::int64_t>(some.size())};
+    std::vector<float> logits(static_cast<std::size_t>(model.architecture().shape().vocab_size));
+    model.run({&sequence, 1}, logits);
+    return logits;
+  };
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kI8}) {
+    std::vector<float> want;
+    for (const std::size_t from : {0, 1, 100}) {
+      const auto model = load(from, {.kv_dtype = dtype});
+      const auto kv = model->new_kv_cache(20);
+      run(*model, *kv, ids);
+      model->write_kv(folder.path() / "file", "a key", ids, *kv);
+      const auto logits = run(*model, *kv, {&next, 1});
+      if (want.empty()) want = logits;
+      for (const std::size_t to : {0, 1, 100}) {
+        const auto other = load(to, {.kv_dtype = dtype});
+        const auto read = other->new_kv_cache(30);
+        EXPECT_EQ(other->read_kv(folder.path() / "file", "a key", *read), ids);
+        EXPECT_EQ(run(*other, *read, {&next, 1}), want) << from << " " << to;
+      }
+    }
+  }
 }
 
 TEST(KvSpill, TakesNoMemoryButTheWindow) {

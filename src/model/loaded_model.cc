@@ -15,6 +15,7 @@
 #include "kernels/linear_cuda.h"
 #include "kernels/rows_cuda.h"
 #include "model/blocks.h"
+#include "model/kv_file.h"
 #include "model/pass.h"
 #include "model/pass_flight.h"
 
@@ -147,13 +148,31 @@ LoadedModel::LoadedModel(ModelParts parts) : parts_(std::move(parts)) {
         kv_window_bytes(*parts_.architecture, parts_.kv_dtype, parts_.spill_positions),
         *parts_.memory);
   }
-  runtime_->set_adapters(parts_.adapters.get());
+  if (parts_.adapters) {
+    copy_adapters();
+    runtime_->set_adapters(parts_.adapters.get());
+  }
   if (const auto card = only_card(parts_); card && parts_.architecture->is_recordable()) {
     recorded_ = std::make_unique<RecordedPasses>(*runtime_, *card);
   }
   weights_ =
       std::make_unique<WeightStore>(*parts_.checkpoint, std::move(parts_.groups), *parts_.memory,
                                     *parts_.pool, parts_.isa, parts_.weights);
+}
+
+void LoadedModel::copy_adapters() {
+  for (const Accelerator& accelerator : parts_.memory->accelerators()) {
+    const Device device = accelerator.device;
+    if (device.kind != DeviceKind::kCuda) continue;
+    std::vector<bool> groups(parts_.groups.size());
+    for (const Route& route : parts_.routes) {
+      for (std::size_t g = 0; g < groups.size(); ++g) {
+        if (route.group_devices[g] == device) groups[g] = true;
+      }
+    }
+    if (std::ranges::find(groups, true) == groups.end()) continue;
+    parts_.adapters->copy_to(device, groups, *parts_.memory, *runtime_);
+  }
 }
 
 std::unique_ptr<KvCache> LoadedModel::new_kv_cache(std::int64_t capacity) const {
@@ -167,6 +186,18 @@ std::unique_ptr<KvCache> LoadedModel::new_kv_cache(std::int64_t capacity) const 
   }
   return std::make_unique<KvCache>(parts_.architecture->shape().layers, parts_.kv_devices,
                                    parts_.kv_dtype, capacity, *parts_.memory, spill);
+}
+
+void LoadedModel::write_kv(const std::filesystem::path& path, std::string_view key,
+                           std::span<const std::int32_t> ids, KvCache& kv) const {
+  const std::lock_guard lock(mutex_);
+  write_kv_file(path, key, ids, kv, *runtime_);
+}
+
+std::vector<std::int32_t> LoadedModel::read_kv(const std::filesystem::path& path,
+                                               std::string_view key, KvCache& kv) const {
+  const std::lock_guard lock(mutex_);
+  return read_kv_file(path, key, parts_.architecture->shape().vocab_size, kv, *runtime_);
 }
 
 std::size_t LoadedModel::kv_cache_bytes(std::int64_t capacity) const {

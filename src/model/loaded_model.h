@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -73,10 +74,16 @@ class LoadedModel {
   const Checkpoint& checkpoint() const { return *parts_.checkpoint; }
   const WeightStore& weights() const { return *weights_; }
   DeviceMemory& memory() const { return *parts_.memory; }
+  const std::vector<Route>& routes() const { return parts_.routes; }
 
   /// A cache for `capacity` positions. Throws DeviceError where there is no room.
   std::unique_ptr<KvCache> new_kv_cache(std::int64_t capacity) const;
-  /// What it takes of memory.
+  /// write_kv_file() and read_kv_file() between passes.
+  void write_kv(const std::filesystem::path& path, std::string_view key,
+                std::span<const std::int32_t> ids, KvCache& kv) const;
+  std::vector<std::int32_t> read_kv(const std::filesystem::path& path, std::string_view key,
+                                    KvCache& kv) const;
+  /// What a cache takes of memory.
   std::size_t kv_cache_bytes(std::int64_t capacity) const;
   /// Read from spilled caches so far.
   std::uint64_t kv_bytes_read() const { return window_ ? window_->bytes_read() : 0; }
@@ -100,6 +107,8 @@ class LoadedModel {
   void run_likeliest(std::span<const BatchSequence> sequences, std::span<std::int32_t> ids) const;
 
  private:
+  /// To the CUDA devices that compute with them.
+  void copy_adapters();
   void check(std::span<const BatchSequence> sequences) const;
   const Route& route_of(std::int64_t rows) const;
   /// Rows of a pass at most: those of cards where nothing of the route is multiplied elsewhere.

@@ -79,7 +79,8 @@ TEST(EmulatedBlocks, AForgottenWaitShows) {
     values[threadIdx.x] = 1 + threadIdx.x;
     seen[blockIdx.x * 64 + threadIdx.x] = values[63 - threadIdx.x];
   });
-  EXPECT_NE(std::vector(seen.begin(), seen.begin() + 64), std::vector(seen.begin() + 64, seen.end()));
+  EXPECT_NE(std::vector(seen.begin(), seen.begin() + 64),
+            std::vector(seen.begin() + 64, seen.end()));
 }
 
 TEST(EmulatedBlocks, CopiesArriveWhenTheyAreWaitedFor) {
@@ -155,17 +156,18 @@ TEST(EmulatedBlocks, TransposedTwiceIsTheSame) {
 }
 
 TEST(EmulatedBlocksDeathTest, ThreadsThatWaitInVainAreNamed) {
-  EXPECT_DEATH(run({1}, {64},
-                   [] {
-                     if (threadIdx.x < 32) {
-                       __syncthreads();
-                     } else if (threadIdx.x < 40) {
-                       __all_sync(~0U, 1);
-                     } else {
-                       __syncthreads();
-                     }
-                   }),
-               "kernel a test, block \\(0, 0, 0\\): 8 threads wait for their warp, 56 for the block");
+  EXPECT_DEATH(
+      run({1}, {64},
+          [] {
+            if (threadIdx.x < 32) {
+              __syncthreads();
+            } else if (threadIdx.x < 40) {
+              __all_sync(~0U, 1);
+            } else {
+              __syncthreads();
+            }
+          }),
+      "kernel a test, block \\(0, 0, 0\\): 8 threads wait for their warp, 56 for the block");
 }
 
 }  // namespace
