@@ -8,6 +8,6 @@ set(SHOEHORN_EMULATED_CUDA_FOLDER "${PROJECT_SOURCE_DIR}/src/cuda/emulated")
 function(shoehorn_emulated_kernels)
   set_source_files_properties(${ARGN} PROPERTIES
     LANGUAGE CXX
-    COMPILE_OPTIONS "-x;c++;-include;cuda/emulated/device.h;-ftls-model=initial-exec;-fno-strict-aliasing;-Wno-missing-field-initializers"
+    COMPILE_OPTIONS "-x;c++;-include;cuda/emulated/device.h;-ftls-model=initial-exec;-fno-strict-aliasing;-fsanitize=alignment;-fno-sanitize-recover=alignment;-Wno-missing-field-initializers;-Wno-uninitialized"
     INCLUDE_DIRECTORIES "${SHOEHORN_EMULATED_CUDA_FOLDER};${CUDAToolkit_INCLUDE_DIRS}")
 endfunction()

@@ -17,6 +17,7 @@ namespace {
 
 enum class Way : std::uint8_t {
   kStored,
+  kGguf,
   kValues,
   kFourBit,
   kFourBitInt8,
@@ -42,13 +43,15 @@ Way way_of(const WeightView& weight, const Activations& x, const Card& card) {
     if (takes_four_bit_int8_dot(weight, x)) return Way::kFourBitInt8;
     return takes_four_bit_dot(weight, x) ? Way::kFourBit : Way::kValues;
   }
-  return is_stored_float(weight) ? Way::kStored : Way::kValues;
+  if (is_stored_float(weight)) return Way::kStored;
+  return takes_gguf_dot(weight, x) ? Way::kGguf : Way::kValues;
 }
 
 // Whether two tasks of one way may be in one launch.
 bool are_alike(Way way, const WeightView& a, const WeightView& b) {
   switch (way) {
-    case Way::kStored: return a.form.dtype == b.form.dtype;
+    case Way::kStored:
+    case Way::kGguf: return a.form.dtype == b.form.dtype;
     case Way::kFourBit:
     case Way::kFourBitInt8:
     case Way::kFourBitTiles:
@@ -64,6 +67,7 @@ bool are_alike(Way way, const WeightView& a, const WeightView& b) {
 void run_alike(Way way, std::span<const LinearTask> tasks, const Activations& x, ExecContext& ctx) {
   switch (way) {
     case Way::kStored: return linear_dot(tasks, x, *ctx.queue);
+    case Way::kGguf: return linear_gguf_dot(tasks, x, *ctx.queue);
     case Way::kValues: return linear_dot_values(tasks.front(), x, *ctx.queue);
     case Way::kFourBit: return linear_four_bit_dot(tasks, x, *ctx.queue);
     case Way::kFourBitInt8: return linear_four_bit_int8_dot(tasks, x, ctx);
@@ -100,6 +104,7 @@ void run_some(std::span<const LinearTask> tasks, const Activations& x, ExecConte
 void linear_few(const LinearTask& task, const Activations& x, const Queue& queue) {
   switch (way_of(*task.weight, x, queue.card())) {
     case Way::kStored: return linear_dot({&task, 1}, x, queue);
+    case Way::kGguf: return linear_gguf_dot({&task, 1}, x, queue);
     case Way::kFourBit: return linear_four_bit_dot({&task, 1}, x, queue);
     case Way::kFourBitTiles: return linear_four_bit_tiles({&task, 1}, x, queue);
     default: return linear_dot_values(task, x, queue);

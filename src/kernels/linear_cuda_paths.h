@@ -33,6 +33,10 @@ struct Activations {
 /// rows and the card alone.
 void linear_dot(std::span<const LinearTask> tasks, const Activations& x, const Queue& queue);
 
+/// The same for weights of one type of GGUF blocks at addresses that takes_gguf_dot() takes.
+bool takes_gguf_dot(const WeightView& weight, const Activations& x);
+void linear_gguf_dot(std::span<const LinearTask> tasks, const Activations& x, const Queue& queue);
+
 /// The same for one weight of any other plain dtype, or of four bits in any shape and place: a
 /// value is decoded where it is multiplied. x is rounded to a four-bit weight's compute dtype
 /// first.

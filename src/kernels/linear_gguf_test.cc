@@ -15,26 +15,23 @@
 #include "kernels/decode_row.h"
 #include "kernels/kernel_test.h"
 #include "kernels/linear.h"
+#include "kernels/testing_gguf.h"
 #include "tensor/half.h"
 
 namespace shoehorn {
 namespace {
 
+using kernel_test::block_values;
+using kernel_test::Blocks;
+using kernel_test::BlockType;
 using kernel_test::isas;
 using kernel_test::Machine;
 using kernel_test::OddBytes;
+using kernel_test::put_half;
 using kernel_test::random_floats;
 using kernel_test::same_bits;
 
-// A block type, where its binary16 scale and minimum lie, and sizes of them that make values of
-// about 1 from random bits.
-struct BlockType {
-  DType dtype;
-  std::size_t d_at;
-  float d;
-  std::size_t m_at = 0;  // 0: none
-  float m = 0;
-};
+// Those that have kernels of their own.
 constexpr BlockType kTypes[] = {
     {DType::kQ4_0, 0, 0.2F},
     {DType::kQ4_1, 0, 0.2F, 2, -1.5F},
@@ -46,56 +43,6 @@ constexpr BlockType kTypes[] = {
     {DType::kQ6_K, 208, 1.0F / 1400},
     {DType::kIQ4_NL, 0, 1.0F / 70},
     {DType::kMXFP4, 0, 0.25F},
-};
-
-void put_half(std::byte* at, float value) {
-  const std::uint16_t bits = f32_to_f16(value);
-  std::memcpy(at, &bits, sizeof(bits));
-}
-
-std::int64_t block_values(const BlockType& type) {
-  return dtype_info(type.dtype).block_elements;
-}
-
-// A weight [outputs, k] of random blocks, off alignment.
-class Blocks {
- public:
-  Blocks(const BlockType& type, std::int64_t outputs, std::int64_t k, std::size_t offset = 1)
-      : type_(type),
-        outputs_(outputs),
-        k_(k),
-        block_bytes_(dtype_info(type.dtype).block_bytes),
-        bytes_(packed_bytes(type.dtype, outputs * k).value(), offset) {
-    std::mt19937 random(static_cast<unsigned>(type.dtype));
-    std::uniform_real_distribution<float> factor(0.5F, 1.0F);
-    const std::size_t count = size() / block_bytes_;
-    for (std::size_t i = 0; i < size(); ++i) bytes_.data()[i] = static_cast<std::byte>(random());
-    for (std::size_t i = 0; i < count; ++i) {
-      set_scale(i, (i % 3 == 0 ? -1.0F : 1.0F) * factor(random) * type.d);
-      if (type.m_at != 0) put_half(block(i) + type.m_at, factor(random) * type.m);
-    }
-  }
-
-  std::size_t size() const { return packed_bytes(type_.dtype, outputs_ * k_).value(); }
-  std::byte* block(std::size_t i) { return bytes_.data() + i * block_bytes_; }
-  void set_scale(std::size_t i, float value) {
-    if (type_.dtype != DType::kMXFP4) return put_half(block(i) + type_.d_at, value);
-    // The nearest power of two below, of no sign: half of it times the doubled values of the table.
-    block(i)[type_.d_at] = static_cast<std::byte>(128 + std::ilogb(value));
-  }
-  WeightView view() { return {{.dtype = type_.dtype}, {outputs_, k_}, bytes_.data(), Device{}}; }
-  std::vector<float> values() {
-    std::vector<float> out(static_cast<std::size_t>(outputs_ * k_));
-    decode_row(type_.dtype, bytes_.data(), outputs_ * k_, out.data(), Isa::kRef);
-    return out;
-  }
-
- private:
-  BlockType type_;
-  std::int64_t outputs_;
-  std::int64_t k_;
-  std::size_t block_bytes_;
-  OddBytes bytes_;
 };
 
 // The types on the instruction sets that have a kernel for them.

@@ -34,15 +34,16 @@ constexpr Device kVirtual{DeviceKind::kVirtual, 0};
 // What issue and DESIGN ask of float32 on a card; without TF32 it lands near 1e-6.
 constexpr double kTolerance = 1e-4;
 
-/// Two logical devices of the first card, and a virtual one.
-std::vector<Accelerator> accelerators(int second_card) {
-  const int card = cuda::find_cards().cards.front().ordinal;
-  constexpr std::size_t kLimit = std::size_t{4} << 30;
-  return {
-      {kCard, kLimit, card}, {kSecond, kLimit, second_card}, {kVirtual, std::size_t{256} << 20}};
+int first_card() {
+  return cuda::find_cards().cards.front().ordinal;
 }
-std::vector<Accelerator> accelerators() {
-  return accelerators(cuda::find_cards().cards.front().ordinal);
+
+/// Two logical devices of the first card, or the second of another, and a virtual one.
+std::vector<Accelerator> accelerators(int second_card = first_card()) {
+  constexpr std::size_t kLimit = std::size_t{4} << 30;
+  return {{kCard, kLimit, first_card()},
+          {kSecond, kLimit, second_card},
+          {kVirtual, std::size_t{256} << 20}};
 }
 
 std::function<Device(std::string_view)> all_on(Device device) {
@@ -74,9 +75,10 @@ class FixtureOnCards : public ::testing::TestWithParam<std::string> {
   std::function<Device(std::string_view)> random_map(int map, std::vector<Device> devices) const {
     return testing::random_map(*architecture_, map, std::move(devices));
   }
-  std::unique_ptr<LoadedModel> load(testing::TestModelOptions options) const {
+  std::unique_ptr<LoadedModel> load(testing::TestModelOptions options,
+                                    int second_card = first_card()) const {
     if (!options.dtype) options.dtype = DType::kF32;
-    if (options.accelerators.empty()) options.accelerators = accelerators();
+    options.accelerators = accelerators(second_card);
     return testing::load_test_model(testing::model_folder(GetParam()), options);
   }
 
@@ -128,8 +130,7 @@ TEST_P(FixtureOnCards, TwoCardsAgree) {
   if (cards.size() < 2) GTEST_SKIP() << "one card";
   const Golden golden(GetParam());
   for (int map = 0; map < 2; ++map) {
-    const auto model = load({.device_of = random_map(map, {kCard, kSecond}),
-                             .accelerators = accelerators(cards[1].ordinal)});
+    const auto model = load({.device_of = random_map(map, {kCard, kSecond})}, cards[1].ordinal);
     EXPECT_LT(distance(both_prompts(*model, golden), golden.floats("logits")), kTolerance) << map;
   }
 }
