@@ -160,6 +160,7 @@ TEST_F(LinearFourBitCuda, SixteenBitComputeDtypesOfEveryShape) {
   // more groups of rows than are put together at once.
   for (const std::int64_t rows : {1, 2, 3, 8}) {
     for (const bool nested : {false, true}) {
+      if (!cuda_test::is_chosen(4)) continue;
       expect_exact(card, {.nested = nested,
                           .rows = rows,
                           .outputs = 3000,
@@ -349,7 +350,7 @@ TEST_F(LinearFourBitCuda, GatesAreTheirProductsToTheBit) {
     for (const std::int64_t rows : {1, 2, 5, 8, 20, 40}) {
       for (const std::int64_t outputs : {8, 13, 16, 600, 14336}) {
         for (const std::int64_t k : {256, 320, 4096}) {
-          if ((rows > 2 && outputs > 1000 && k > 1000) || !cuda_test::is_chosen(7)) continue;
+          if ((rows > 2 && outputs > 1000 && k > 1000) || !cuda_test::is_chosen(23)) continue;
           const WeightForm nf4{.quant_type = QuantType::kNF4, .nested = nested};
           const WeightForm fp4{.quant_type = QuantType::kFP4, .nested = nested};
           const FourBitWeight gate(nf4, outputs, k, 1);

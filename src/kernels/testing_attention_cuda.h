@@ -296,7 +296,7 @@ inline double tolerance_of(const Case& c) {
 }
 
 inline void expect_like_ref(const Case& c, CudaMachine& card) {
-  if (!is_chosen(7)) return;
+  if (!is_chosen(31)) return;
   const Inputs in(c);
   EXPECT_LE(largest_difference(on_card(c, in, card), on_processor(c, in)), tolerance_of(c))
       << describe(c);

@@ -155,6 +155,9 @@ TEST_P(FixtureOnCards, WeightsFromElsewhereComeOverTheLink) {
 }
 
 TEST_P(FixtureOnCards, TheSameRunGivesTheSameBits) {
+  if (cuda::find_cards().cards.front().name == "emulated card") {
+    GTEST_SKIP() << "emulated cards have one order of work";
+  }
   const Golden golden(GetParam());
   const auto model = load({.device_of = all_on(kCard)});
   const auto once = both_prompts(*model, golden, 1);
