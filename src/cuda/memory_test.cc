@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -66,6 +67,35 @@ TEST_F(CardMemories, AreCopiedBetweenCards) {
       upload(from, source.data(), values.data(), bytes);
       copy_between(to, target.data(), from, source.data(), bytes);
       EXPECT_EQ(bytes_of(to, target), values) << bytes << " bytes to card " << to.ordinal();
+    }
+  }
+}
+
+// The host waits for nothing: what a queue copies from another's memory was written there, and is
+// not overwritten before.
+TEST_F(CardMemories, CopiesKeepTheOrderOfBothQueues) {
+  const Queue first(card(0));
+  const Queue neighbour(card(0));
+  std::vector<const Queue*> others = {&neighbour};
+  std::optional<Queue> far;
+  if (find_cards().cards.size() > 1) others.push_back(&far.emplace(card(1)));
+  constexpr std::size_t kBytes = 100'000;
+  for (const Queue* const other : others) {
+    const CardMemory source(first.ordinal(), kBytes);
+    const CardMemory target(other->ordinal(), kBytes);
+    for (unsigned char value = 1; value < 5; ++value) {
+      fill_async(first, source.data(), value, kBytes);
+      copy_between(*other, target.data(), first, source.data(), kBytes);
+      fill_async(first, source.data(), 99, kBytes);
+      first.synchronize();
+      EXPECT_EQ(bytes_of(*other, target), std::vector<unsigned char>(kBytes, value));
+      // And back.
+      fill_async(*other, target.data(), static_cast<unsigned char>(value + 100), kBytes);
+      copy_between(first, source.data(), *other, target.data(), kBytes);
+      fill_async(*other, target.data(), 98, kBytes);
+      other->synchronize();
+      EXPECT_EQ(bytes_of(first, source),
+                std::vector<unsigned char>(kBytes, static_cast<unsigned char>(value + 100)));
     }
   }
 }

@@ -1,4 +1,5 @@
 // Products of a few rows with GGUF blocks on a CUDA device against double precision.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -21,27 +22,16 @@ using cuda_test::multiply_many;
 using kernel_test::block_values;
 using kernel_test::Blocks;
 using kernel_test::BlockType;
+using kernel_test::kBlockTypes;
 using kernel_test::largest_difference;
 using kernel_test::random_floats;
 using kernel_test::same_bits;
 
 class LinearGgufCuda : public CudaTest {};
 
-constexpr BlockType kTypes[] = {
-    {DType::kQ4_0, 0, 0.2F},
-    {DType::kQ4_1, 0, 0.2F, 2, -1.5F},
-    {DType::kQ5_0, 0, 0.1F},
-    {DType::kQ5_1, 0, 0.1F, 2, -1.5F},
-    {DType::kQ8_0, 0, 1.0F / 74},
-    {DType::kQ2_K, 80, 1.0F / 20, 82, 1.0F / 10},
-    {DType::kQ3_K, 108, 1.0F / 60},
-    {DType::kQ4_K, 0, 1.0F / 300, 2, 1.0F / 40},
-    {DType::kQ5_K, 0, 1.0F / 600, 2, 1.0F / 40},
-    {DType::kQ6_K, 208, 1.0F / 1400},
-    {DType::kIQ4_NL, 0, 1.0F / 70},
-    {DType::kIQ4_XS, 0, 1.0F / 1400},
-    {DType::kMXFP4, 0, 0.25F},
-};
+const BlockType& type_of(DType dtype) {
+  return *std::ranges::find(kBlockTypes, dtype, &BlockType::dtype);
+}
 
 double tolerance(std::int64_t k) {
   return 1e-6 * std::sqrt(static_cast<double>(k)) * 4;
@@ -49,7 +39,7 @@ double tolerance(std::int64_t k) {
 
 TEST_F(LinearGgufCuda, EveryTypeAndNumberOfRows) {
   CudaMachine card;
-  for (const BlockType& type : kTypes) {
+  for (const BlockType& type : kBlockTypes) {
     for (const std::int64_t blocks : {1, 2, 3, 7, 8, 9, 17}) {
       const std::int64_t k = blocks * block_values(type);
       Blocks weight(type, 37, k, 0);
@@ -67,7 +57,7 @@ TEST_F(LinearGgufCuda, EveryTypeAndNumberOfRows) {
 // One value of x at a time: each code meets the column it belongs to.
 TEST_F(LinearGgufCuda, EveryColumnIsWhereItBelongs) {
   CudaMachine card;
-  for (const BlockType& type : kTypes) {
+  for (const BlockType& type : kBlockTypes) {
     const std::int64_t k = block_values(type) == 32 ? 288 : 512;
     Blocks weight(type, 3, k, 0);
     const WeightView view = weight.view();
@@ -89,7 +79,7 @@ TEST_F(LinearGgufCuda, EveryColumnIsWhereItBelongs) {
 
 TEST_F(LinearGgufCuda, EveryNumberOfOutputs) {
   CudaMachine card;
-  for (const BlockType& type : {kTypes[0], kTypes[7]}) {
+  for (const BlockType& type : {type_of(DType::kQ4_0), type_of(DType::kQ4_K)}) {
     for (const std::int64_t outputs : {1, 2, 3, 15, 16, 17, 127, 600}) {
       const std::int64_t k = 4 * 256;
       Blocks weight(type, outputs, k, 0);
@@ -105,7 +95,7 @@ TEST_F(LinearGgufCuda, EveryNumberOfOutputs) {
 
 TEST_F(LinearGgufCuda, AddsBiasesAndToWhatIsThere) {
   CudaMachine card;
-  for (const BlockType& type : {kTypes[4], kTypes[9]}) {
+  for (const BlockType& type : {type_of(DType::kQ8_0), type_of(DType::kQ6_K)}) {
     Blocks weight(type, 50, 256, 0);
     const WeightView view = weight.view();
     const auto x = random_floats(3 * 256, 2);
@@ -126,7 +116,7 @@ TEST_F(LinearGgufCuda, ManyWeightsOfOneXAreAsEachAlone) {
   std::vector<WeightView> views;
   // Two types in turn: those that are alike share a launch.
   for (const std::int64_t outputs : {64, 8, 100, 3}) {
-    weights.emplace_back(outputs == 8 ? kTypes[8] : kTypes[7], outputs, k, 0);
+    weights.emplace_back(type_of(outputs == 8 ? DType::kQ5_K : DType::kQ4_K), outputs, k, 0);
   }
   for (Blocks& weight : weights) views.push_back(weight.view());
   std::vector<CardProduct> products;
@@ -140,7 +130,7 @@ TEST_F(LinearGgufCuda, ManyWeightsOfOneXAreAsEachAlone) {
 // What is not where words can be read is decoded value by value.
 TEST_F(LinearGgufCuda, OffAlignmentIsComputedToo) {
   CudaMachine card;
-  for (const BlockType& type : kTypes) {
+  for (const BlockType& type : kBlockTypes) {
     Blocks weight(type, 20, 512, 0);
     const WeightView view = weight.view();
     const auto x = random_floats(2 * 512, 5);

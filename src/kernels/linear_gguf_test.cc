@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,19 +32,8 @@ using kernel_test::put_half;
 using kernel_test::random_floats;
 using kernel_test::same_bits;
 
-// Those that have kernels of their own.
-constexpr BlockType kTypes[] = {
-    {DType::kQ4_0, 0, 0.2F},
-    {DType::kQ4_1, 0, 0.2F, 2, -1.5F},
-    {DType::kQ5_0, 0, 0.1F},
-    {DType::kQ5_1, 0, 0.1F, 2, -1.5F},
-    {DType::kQ8_0, 0, 1.0F / 74},
-    {DType::kQ4_K, 0, 1.0F / 300, 2, 1.0F / 40},
-    {DType::kQ5_K, 0, 1.0F / 600, 2, 1.0F / 40},
-    {DType::kQ6_K, 208, 1.0F / 1400},
-    {DType::kIQ4_NL, 0, 1.0F / 70},
-    {DType::kMXFP4, 0, 0.25F},
-};
+// Those that have kernels of processors.
+constexpr auto kTypes = std::span(kernel_test::kBlockTypes).first(10);
 
 // The types on the instruction sets that have a kernel for them.
 template <typename Check>

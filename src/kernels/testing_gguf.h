@@ -25,6 +25,23 @@ struct BlockType {
   float m = 0;
 };
 
+/// All types; the first ten have kernels of processors.
+inline constexpr BlockType kBlockTypes[] = {
+    {DType::kQ4_0, 0, 0.2F},
+    {DType::kQ4_1, 0, 0.2F, 2, -1.5F},
+    {DType::kQ5_0, 0, 0.1F},
+    {DType::kQ5_1, 0, 0.1F, 2, -1.5F},
+    {DType::kQ8_0, 0, 1.0F / 74},
+    {DType::kQ4_K, 0, 1.0F / 300, 2, 1.0F / 40},
+    {DType::kQ5_K, 0, 1.0F / 600, 2, 1.0F / 40},
+    {DType::kQ6_K, 208, 1.0F / 1400},
+    {DType::kIQ4_NL, 0, 1.0F / 70},
+    {DType::kMXFP4, 0, 0.25F},
+    {DType::kQ2_K, 80, 1.0F / 20, 82, 1.0F / 10},
+    {DType::kQ3_K, 108, 1.0F / 60},
+    {DType::kIQ4_XS, 0, 1.0F / 1400},
+};
+
 inline void put_half(std::byte* at, float value) {
   const std::uint16_t bits = f32_to_f16(value);
   std::memcpy(at, &bits, sizeof(bits));

@@ -108,6 +108,7 @@ class Block {
             previous_->itself = std::move(previous);
             for (;;) {
               (*kernel_)();
+              end_group_of_copies();
               wait_for_groups(0);
               end();
             }
@@ -121,12 +122,14 @@ class Block {
       thread.index = {n % size.x, n / size.x % size.y, n / size.x / size.y};
       thread.lane = n % kLanes;
       thread.warp = &warps_[i / kLanes];
-      thread.steps = 0;
     }
   }
 
   void run_one(std::size_t count) {
-    for (std::size_t i = 0; i < count; ++i) fibers_[i]->state = State::kRuns;
+    for (std::size_t i = 0; i < count; ++i) {
+      fibers_[i]->state = State::kRuns;
+      fibers_[i]->thread.steps = 0;
+    }
     for (std::size_t w = 0; w < warps_.size(); ++w) {
       Warp& warp = warps_[w];
       warp.lanes = static_cast<unsigned>(std::min<std::size_t>(kLanes, count - w * kLanes));

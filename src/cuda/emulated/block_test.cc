@@ -58,6 +58,16 @@ TEST(EmulatedBlocks, LanesThatHaveEndedAreNotWaitedFor) {
   }
 }
 
+TEST(EmulatedBlocks, LanesThatEndedEarlyTakePartInTheNextBlock) {
+  std::vector<int> sums(3 * 32);
+  run({3}, {32}, [&] {
+    const int once = __reduce_add_sync(~0U, 1);
+    if (threadIdx.x % 2 == 0) return;
+    sums[blockIdx.x * 32 + threadIdx.x] = once + __reduce_add_sync(~0U, 100);
+  });
+  for (unsigned i = 0; i < sums.size(); ++i) EXPECT_EQ(sums[i], i % 2 == 0 ? 0 : 1632) << i;
+}
+
 TEST(EmulatedBlocks, ThreadsWaitForTheirBlock) {
   std::vector<unsigned> seen(2 * 1000);
   run({2}, {1000}, [&] {

@@ -1,12 +1,16 @@
 // The CUDA runtime's functions that shoehorn calls, for cards made of host memory. Two cards, or
 // the first of them, or none, as CUDA_VISIBLE_DEVICES says; a copy from the first straight to the
 // second arrives wrong, as on machines whose peer copies are broken.
+//
+// Work of a stream is done as late as it may be: when the host waits for it, or another stream that
+// was told to wait comes to that point. What forgot to wait finds old bytes.
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -27,11 +31,32 @@ struct CUgraph_st {
 struct CUgraphExec_st {
   std::vector<Work> works;
 };
+namespace shoehorn::cuda::emulated {
+
+using Clock = std::chrono::steady_clock;
+
+/// What was given to a stream and is not done yet.
+struct Pending {
+  std::deque<Work> works;
+  std::uint64_t given = 0;
+  std::uint64_t done = 0;
+};
+
+/// A point in a stream's work.
+struct Point {
+  std::shared_ptr<Pending> stream;  // null: has happened
+  std::uint64_t given = 0;
+};
+
+}  // namespace shoehorn::cuda::emulated
+
 struct CUstream_st {
+  std::shared_ptr<shoehorn::cuda::emulated::Pending> pending;
   std::unique_ptr<CUgraph_st> recording;
 };
 struct CUevent_st {
-  std::chrono::steady_clock::time_point at;
+  shoehorn::cuda::emulated::Point point;
+  std::shared_ptr<shoehorn::cuda::emulated::Clock::time_point> at;
 };
 
 namespace shoehorn::cuda::emulated {
@@ -61,6 +86,35 @@ struct Cards {
 Cards& cards() {
   static Cards all;
   return all;
+}
+
+// Streams are worked on by one host thread at a time.
+std::recursive_mutex work_mutex;
+std::vector<std::shared_ptr<Pending>> all_pending;
+
+void work_until(const Point& point) {
+  const std::lock_guard lock(work_mutex);
+  if (!point.stream) return;
+  Pending& stream = *point.stream;
+  while (stream.done < point.given) {
+    const Work work = std::move(stream.works.front());
+    stream.works.pop_front();
+    work();
+    ++stream.done;
+  }
+}
+
+Point now_in(cudaStream_t stream) {
+  const std::lock_guard lock(work_mutex);
+  if (stream == nullptr) return {};
+  return {stream->pending, stream->pending->given};
+}
+
+// As freeing memory does.
+void work_all() {
+  const std::lock_guard lock(work_mutex);
+  const auto streams = all_pending;
+  for (const auto& stream : streams) work_until({stream, stream->given});
 }
 
 thread_local int current_card = 0;
@@ -129,11 +183,14 @@ void copy_between_cards(void* to, int to_card, const void* from, int from_card, 
 }  // namespace
 
 void submit(cudaStream_t stream, Work work) {
-  if (stream != nullptr && stream->recording) {
+  if (stream == nullptr) return work();
+  if (stream->recording) {
     stream->recording->works.push_back(std::move(work));
-  } else {
-    work();
+    return;
   }
+  const std::lock_guard lock(work_mutex);
+  stream->pending->works.push_back(std::move(work));
+  ++stream->pending->given;
 }
 
 cudaError_t allow_shared(const void* kernel, std::size_t bytes) {
@@ -231,6 +288,7 @@ cudaError_t cudaFree(void* at) {
   if (at != nullptr && emulated::recordings > 0) {
     return emulated::fail(cudaErrorStreamCaptureUnsupported);
   }
+  emulated::work_all();
   emulated::release(at);
   return cudaSuccess;
 }
@@ -245,6 +303,7 @@ cudaError_t cudaHostAlloc(void** at, std::size_t bytes, unsigned /*flags*/) {
   return *at != nullptr ? cudaSuccess : emulated::fail(cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFreeHost(void* at) {
+  emulated::work_all();
   std::free(at);
   return cudaSuccess;
 }
@@ -252,6 +311,7 @@ cudaError_t cudaHostRegister(void* /*at*/, std::size_t /*bytes*/, unsigned /*fla
   return cudaSuccess;
 }
 cudaError_t cudaHostUnregister(void* /*at*/) {
+  emulated::work_all();
   return cudaSuccess;
 }
 
@@ -298,10 +358,15 @@ cudaError_t cudaMemcpyPeerAsync(void* to, int to_card, const void* from, int fro
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned /*flags*/) {
-  *stream = new CUstream_st;
+  *stream = new CUstream_st{std::make_shared<emulated::Pending>(), nullptr};
+  const std::lock_guard lock(emulated::work_mutex);
+  emulated::all_pending.push_back((*stream)->pending);
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  emulated::work_until(emulated::now_in(stream));
+  const std::lock_guard lock(emulated::work_mutex);
+  std::erase(emulated::all_pending, stream->pending);
   delete stream;
   return cudaSuccess;
 }
@@ -309,11 +374,12 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (stream != nullptr && stream->recording) {
     return emulated::fail(cudaErrorStreamCaptureUnsupported);
   }
+  emulated::work_until(emulated::now_in(stream));
   return cudaSuccess;
 }
-cudaError_t cudaStreamWaitEvent(cudaStream_t /*stream*/, cudaEvent_t /*event*/,
-                                unsigned /*flags*/) {
-  return cudaSuccess;  // it has happened
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned /*flags*/) {
+  emulated::submit(stream, [point = event->point] { emulated::work_until(point); });
+  return cudaSuccess;
 }
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode /*mode*/) {
   stream->recording = std::make_unique<CUgraph_st>();
@@ -344,7 +410,7 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned /*flags*/) {
-  *event = new CUevent_st;
+  *event = new CUevent_st{{}, std::make_shared<emulated::Clock::time_point>()};
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
@@ -352,13 +418,15 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  emulated::submit(stream, [event] { event->at = std::chrono::steady_clock::now(); });
+  emulated::submit(stream, [at = event->at] { *at = emulated::Clock::now(); });
+  event->point = emulated::now_in(stream);
   return cudaSuccess;
 }
-cudaError_t cudaEventSynchronize(cudaEvent_t /*event*/) {
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  emulated::work_until(event->point);
   return cudaSuccess;
 }
 cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t from, cudaEvent_t to) {
-  *ms = std::chrono::duration<float, std::milli>(to->at - from->at).count();
+  *ms = std::chrono::duration<float, std::milli>(*to->at - *from->at).count();
   return cudaSuccess;
 }

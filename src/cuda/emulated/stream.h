@@ -1,5 +1,5 @@
-// What the streams of emulated cards do: run what they are given at once, on the thread that gives
-// it, or record it.
+// What the streams of emulated cards do: keep what they are given until somebody waits for it, or
+// record it.
 #pragma once
 
 #include <cstddef>
