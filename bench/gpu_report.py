@@ -111,7 +111,7 @@ def machine_lines(record: dict) -> list[str]:
         versions = f", driver for CUDA {cuda['driver']}, built with {cuda['runtime']}"
     named = {
         "copy_gb_s": "card's memory {} GB/s (copies, read and written)",
-        "matrix_tflop_s": "bfloat16 products {} TFLOP/s (8192 x 8192 x 8192)",
+        "matrix_tflop_s": "bfloat16 products {} TFLOP/s (square, 8192 at most)",
         "link_gb_s": "host to card {} GB/s",
         "link_back_gb_s": "card to host {} GB/s",
         "host_gb_s": "host memory read {} GB/s",

@@ -5,7 +5,6 @@
 #include "shoehorn/error.h"
 
 #include "base/str_cat.h"
-#include "cuda/check.h"
 #include "kernels/attention_cuda.h"
 #include "kernels/attention_cuda_paths.h"
 #include "kernels/kv_rows_cuda.h"

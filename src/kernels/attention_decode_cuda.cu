@@ -14,7 +14,6 @@
 // dtype, and so is a weight.
 #include <algorithm>
 
-#include "cuda/check.h"
 #include "kernels/attention_cuda_paths.h"
 #include "kernels/instructions_cuda.h"
 #include "kernels/launch_cuda.h"

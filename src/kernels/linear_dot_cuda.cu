@@ -1,7 +1,6 @@
 // Dot products of a few rows of x with F32, F16 and BF16 weights, bound by reading the weights
 // once: a warp, or a few that share the sums, reads two or four rows of W side by side, 16 bytes a
 // lane and many of them on their way at once; x comes from the nearest cache.
-#include "cuda/check.h"
 #include "kernels/dot_parts_cuda.h"
 #include "kernels/instructions_cuda.h"
 #include "kernels/launch_cuda.h"

@@ -5,7 +5,6 @@
 #include <bit>
 #include <cstdint>
 
-#include "cuda/check.h"
 #include "kernels/dot_parts_cuda.h"
 #include "kernels/formats_cuda.h"
 #include "kernels/instructions_cuda.h"

@@ -5,7 +5,6 @@
 #include "shoehorn/error.h"
 
 #include "base/str_cat.h"
-#include "cuda/check.h"
 #include "kernels/dot_parts_cuda.h"
 #include "kernels/instructions_cuda.h"
 #include "kernels/int8_output_cuda.h"

@@ -1,7 +1,6 @@
 // Rows of x in 8 bits (linear_int8.h): which columns hold outliers, each row's scale, its codes.
 #include <algorithm>
 
-#include "cuda/check.h"
 #include "cuda/memory.h"
 #include "kernels/lanes_cuda.h"
 #include "kernels/launch_cuda.h"

@@ -21,7 +21,7 @@ constexpr std::size_t kCopyBytes = std::size_t{256} << 20;
 constexpr std::size_t kLinkBytes = std::size_t{64} << 20;
 constexpr std::int64_t kLeastMatrix = 512;
 constexpr std::int64_t kMostMatrix = 8192;
-constexpr double kEnoughSeconds = 1e-3;  // a larger product would not run at a higher rate
+constexpr double kEnoughSeconds = 1e-3;  // after which no larger product is tried
 constexpr int kRepeats = 5;
 
 /// The median time of `work`, in seconds, after one run that does not count.
@@ -70,17 +70,18 @@ double product_s(Queue& queue, std::int64_t side) {
 }
 
 double measure_products(Queue& queue) {
+  double flops = 0;
   try {
-    for (std::int64_t side = kLeastMatrix;; side *= 2) {
+    for (std::int64_t side = kLeastMatrix; side <= kMostMatrix; side *= 2) {
       const double seconds = product_s(queue, side);
-      if (side == kMostMatrix || seconds >= kEnoughSeconds) {
-        const auto length = static_cast<double>(side);
-        return 2 * length * length * length / seconds;
-      }
+      const auto length = static_cast<double>(side);
+      flops = 2 * length * length * length / seconds;
+      if (seconds >= kEnoughSeconds) break;
     }
   } catch (const DeviceError&) {
-    return 0;  // no library, or no room: the plan assumes a usual card's
+    // No library, and the plan assumes a usual card's; or no room for a larger product.
   }
+  return flops;
 }
 
 CardRates measure(int ordinal) {

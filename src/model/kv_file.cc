@@ -121,8 +121,9 @@ void check_key(Reader& reader, std::string_view key, const std::filesystem::path
   reader.get(std::as_writable_bytes(std::span(found)));
   if (found != key) {
     throw UnsupportedError(str_cat(path.string(),
-                                   ": was written for another model, or with other options for its "
-                                   "weights, its KV cache or its instruction set"));
+                                   ": was written for another model, with other options for its "
+                                   "weights, its KV cache or its instruction set, or with other "
+                                   "layers on CUDA devices"));
   }
 }
 
